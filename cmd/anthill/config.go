@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// option is one setting: its key is the flag and the word in the file.
+type option struct {
+	key, env, usage string
+	def             any
+	secret          bool // no flag: command lines are visible to others
+}
+
+var options = []option{
+	{key: "host", env: "ANTON_SERVER_HOST", def: "127.0.0.1", usage: "address to listen on"},
+	{key: "port", env: "ANTON_SERVER_PORT", def: 26866, usage: "port to listen on"},
+	{key: "listen", env: "ANTHILL_LISTEN", def: []string{}, usage: "further `HOST:PORT` to listen on (repeatable)"},
+	{key: "home", env: "ANTHILL_HOME", def: "", usage: "data directory (default ~/.anthill)"},
+	{key: "projects-dir", env: "ANTON_PROJECTS_DIR", def: "", usage: "directory of project folders (default inside the data directory)"},
+	{key: "api-key", env: "ANT_API_KEY", def: "", secret: true, usage: "key that every caller must show"},
+	{key: "allowed-hosts", env: "ANTHILL_ALLOWED_HOSTS", def: []string{}, usage: "further host names that clients may use (repeatable)"},
+	{key: "allowed-origins", env: "ANTHILL_ALLOWED_ORIGINS", def: []string{}, usage: "further web origins that may call (repeatable)"},
+	{key: "renderer-url", env: "VITE_RENDERER_URL", def: "", usage: "one more web origin that may call"},
+	{key: "log-level", env: "ANTHILL_LOG_LEVEL", def: "info", usage: "debug, info, warn or error"},
+}
+
+const configFlag = "config"
+
+// addOptions declares the options once for all commands. A flag wins over the
+// environment, that over the file, that over the default.
+func addOptions(flags *pflag.FlagSet, v *viper.Viper) {
+	flags.String(configFlag, "", "configuration `FILE` (default config.yaml in the data directory, env ANTHILL_CONFIG)")
+	must(v.BindPFlag(configFlag, flags.Lookup(configFlag)))
+	must(v.BindEnv(configFlag, "ANTHILL_CONFIG"))
+	for _, o := range options {
+		if !o.secret {
+			usage := fmt.Sprintf("%s (env %s)", o.usage, o.env)
+			switch def := o.def.(type) {
+			case string:
+				flags.String(o.key, def, usage)
+			case int:
+				flags.Int(o.key, def, usage)
+			case []string:
+				flags.StringSlice(o.key, def, usage)
+			}
+			must(v.BindPFlag(o.key, flags.Lookup(o.key)))
+		}
+		must(v.BindEnv(o.key, o.env))
+		v.SetDefault(o.key, o.def)
+	}
+}
+
+// must is for bindings that fail only if this table is wrong.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// config is what the process goes by.
+type config struct {
+	Listen         []string
+	Home           string
+	ProjectsDir    string
+	APIKey         string
+	AllowedHosts   []string
+	AllowedOrigins []string
+	LogLevel       string
+	EnvFile        string
+}
+
+// load reads the file, if there is one, and resolves the options.
+func load(v *viper.Viper) (config, error) {
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return config{}, fmt.Errorf("find the home directory: %w", err)
+	}
+	home := v.GetString("home")
+	if home == "" {
+		home = filepath.Join(user, ".anthill")
+	}
+	file, chosen := v.GetString(configFlag), true
+	if file == "" {
+		file, chosen = filepath.Join(home, "config.yaml"), false
+	}
+	v.SetConfigFile(file)
+	err = v.ReadInConfig()
+	if err != nil && (chosen || !errors.Is(err, fs.ErrNotExist)) {
+		return config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	if set := v.GetString("home"); set != "" {
+		home = set
+	}
+	c := config{
+		Home: home, ProjectsDir: v.GetString("projects-dir"), APIKey: v.GetString("api-key"),
+		AllowedHosts: list(v, "allowed-hosts"), AllowedOrigins: list(v, "allowed-origins"),
+		LogLevel: v.GetString("log-level"), EnvFile: filepath.Join(user, ".anton", ".env"),
+	}
+	if u := v.GetString("renderer-url"); u != "" {
+		c.AllowedOrigins = append(c.AllowedOrigins, strings.TrimRight(u, "/"))
+	}
+	if c.Home, err = filepath.Abs(c.Home); err != nil {
+		return config{}, err
+	}
+	if c.ProjectsDir == "" {
+		c.ProjectsDir = filepath.Join(c.Home, "projects")
+	}
+	if c.ProjectsDir, err = filepath.Abs(c.ProjectsDir); err != nil {
+		return config{}, err
+	}
+	port := v.GetInt("port")
+	if s := v.GetString("port"); port < 0 || port > 65535 || s != strconv.Itoa(port) {
+		return config{}, fmt.Errorf("port must be a number from 0 to 65535, not %q", s)
+	}
+	c.Listen = append([]string{net.JoinHostPort(v.GetString("host"), strconv.Itoa(port))}, list(v, "listen")...)
+	return c, c.check()
+}
+
+// list reads a list that a flag repeats and an environment variable separates
+// by commas or blanks.
+func list(v *viper.Viper, key string) []string {
+	var out []string
+	for _, s := range v.GetStringSlice(key) {
+		out = append(out, strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	return out
+}
+
+// check refuses to be reachable from outside without a key.
+func (c config) check() error {
+	for _, addr := range c.Listen {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return fmt.Errorf("listen address %q must be HOST:PORT", addr)
+		}
+		if c.APIKey == "" && !loopback(host) {
+			return fmt.Errorf("refusing to listen on %s without a key: anybody who reaches that address could read your files "+
+				"and run the agent. Set ANT_API_KEY to a long random secret, or listen on 127.0.0.1", addr)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func newConfig(v *viper.Viper) *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the configuration in force, secrets masked",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(v)
+			if err != nil {
+				return err
+			}
+			key := ""
+			if cfg.APIKey != "" {
+				key = "***"
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), `listen: [%s]
+home: %s
+projects-dir: %s
+api-key: %q
+allowed-hosts: [%s]
+allowed-origins: [%s]
+log-level: %s
+provider-settings: %s
+`, strings.Join(cfg.Listen, ", "), cfg.Home, cfg.ProjectsDir, key, strings.Join(cfg.AllowedHosts, ", "),
+				strings.Join(cfg.AllowedOrigins, ", "), cfg.LogLevel, cfg.EnvFile)
+			return err
+		},
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+
+	"anthill/gateway"
+	"anthill/services"
+)
+
+// SIGTERM ends the server within 10 s: turns may finish for a while, then
+// connections, then the stores close.
+const (
+	drainFor    = 4 * time.Second
+	shutdownFor = 2 * time.Second
+	closeFor    = 3 * time.Second
+)
+
+func newServe(v *viper.Viper) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long:  "Run the server until it is told to stop (Ctrl-C or SIGTERM). It is ready when GET /health answers 200.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(v)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+}
+
+func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return fmt.Errorf("log level %q: use debug, info, warn or error", cfg.LogLevel)
+	}
+	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
+
+	// The data directory first: a second start is told who holds it, not that
+	// the port is taken.
+	svc, err := services.Open(ctx, services.Config{
+		Home: cfg.Home, ProjectsDir: cfg.ProjectsDir, EnvFile: cfg.EnvFile, Getenv: os.LookupEnv,
+		APIKey: cfg.APIKey, Version: buildVersion(), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	listeners, err := listenAll(cfg.Listen)
+	if err != nil {
+		return errors.Join(err, svc.Close(context.WithoutCancel(ctx)))
+	}
+	var urls []string
+	for _, l := range listeners {
+		urls = append(urls, "http://"+l.Addr().String())
+	}
+	if err := svc.Announce(urls); err != nil {
+		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))
+	}
+	srv, err := gateway.New(gateway.Options{
+		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Listeners: listeners,
+		AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins, Log: log,
+	})
+	if err != nil {
+		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve() }()
+	for _, u := range urls {
+		if _, err := fmt.Fprintf(out, "anthill %s listening on %s\n", buildVersion(), u); err != nil {
+			log.Warn("cannot print the address", "error", err)
+		}
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		log.Info("stopping")
+	}
+	return errors.Join(err, stop(context.WithoutCancel(ctx), srv, svc))
+}
+
+// stop ends in the order in which nothing is lost: no new connections, turns
+// sealed, streams ended after their last event, stores closed.
+func stop(ctx context.Context, srv *gateway.Server, svc *services.Services) error {
+	err := srv.StopAccepting()
+	drain, done := context.WithTimeout(ctx, drainFor)
+	svc.Drain(drain)
+	done()
+	shut, done := context.WithTimeout(ctx, shutdownFor)
+	err = errors.Join(err, srv.Shutdown(shut))
+	done()
+	end, done := context.WithTimeout(ctx, closeFor)
+	defer done()
+	return errors.Join(err, svc.Close(end))
+}
+
+func listenAll(addrs []string) ([]net.Listener, error) {
+	var out []net.Listener
+	for _, a := range addrs {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot listen on %s (is another server running there? choose another --port): %w", a, err), closeAll(out))
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func closeAll(ls []net.Listener) error {
+	var errs []error
+	for _, l := range ls {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}

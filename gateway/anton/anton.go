@@ -1,0 +1,171 @@
+// Package anton is the REST dialect of the CoWork API: /v1/*, /health and /.
+//
+// Requests enter as HTTP and leave as gRPC calls on one channel. Unary routes
+// are generated; server-sent events, uploads and downloads are written by hand.
+// Errors take FastAPI's shape, and OpenAI's beside it on the routes that
+// OpenAI's SDKs call. Nothing is decided here but shapes.
+package anton
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	antonv1 "anthill/gen/anton/v1"
+)
+
+// Options for New.
+type Options struct {
+	Channel grpc.ClientConnInterface
+	Log     *slog.Logger
+}
+
+// Handler serves the dialect.
+type Handler struct {
+	mux       *runtime.ServeMux
+	routes    *routes
+	responses antonv1.ResponsesServiceClient
+	files     antonv1.ProjectFilesServiceClient
+	access    antonv1.AccessServiceClient
+	log       *slog.Logger
+}
+
+// New wires the dialect to a channel. ctx ends background work of the mux.
+func New(ctx context.Context, o Options) (*Handler, error) {
+	h := &Handler{
+		responses: antonv1.NewResponsesServiceClient(o.Channel),
+		files:     antonv1.NewProjectFilesServiceClient(o.Channel),
+		access:    antonv1.NewAccessServiceClient(o.Channel),
+		log:       o.Log,
+	}
+	h.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD { return credentials(r) }),
+		runtime.WithForwardResponseRewriter(h.rewrite),
+		runtime.WithErrorHandler(h.gatewayError),
+		runtime.WithRoutingErrorHandler(h.routingError),
+	)
+	client := []func(context.Context, *runtime.ServeMux) error{
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterHealthServiceHandlerClient(ctx, m, antonv1.NewHealthServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterResponsesServiceHandlerClient(ctx, m, h.responses)
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterConversationsServiceHandlerClient(ctx, m, antonv1.NewConversationsServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterProjectsServiceHandlerClient(ctx, m, antonv1.NewProjectsServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterProjectFilesServiceHandlerClient(ctx, m, h.files)
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterSettingsServiceHandlerClient(ctx, m, antonv1.NewSettingsServiceClient(o.Channel))
+		},
+	}
+	for _, register := range client {
+		if err := register(ctx, h.mux); err != nil {
+			return nil, fmt.Errorf("register REST routes: %w", err)
+		}
+	}
+	h.routes = newRoutes()
+	h.routes.addHand(http.MethodPost, "/v1/responses", h.createResponse)
+	h.routes.addHand(http.MethodGet, "/v1/responses/tail", h.tailResponse)
+	h.routes.addHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
+	h.routes.addHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// What a caller sends as gRPC metadata or deadline is not taken over REST.
+	r.Header.Del("Grpc-Timeout")
+	if handle, params := h.routes.hand(r.Method, r.URL.EscapedPath()); handle != nil {
+		handle(w, r, params)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// redirectSlash answers a path with a slash too many as Starlette does.
+func (h *Handler) redirectSlash(w http.ResponseWriter, r *http.Request, path string) bool {
+	bare := strings.TrimRight(path, "/")
+	if bare == path || strings.HasPrefix(bare, "//") || !slices.Contains(h.routes.methods(bare), r.Method) {
+		return false
+	}
+	if r.URL.RawQuery != "" {
+		bare += "?" + r.URL.RawQuery
+	}
+	w.Header().Set("Location", bare)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return true
+}
+
+// noRoute says 405 if the path exists with other methods, else 404.
+func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	if h.redirectSlash(w, r, path) {
+		return
+	}
+	allow := h.routes.methods(path)
+	if len(allow) > 0 {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		h.refuse(w, r, problem{status: http.StatusMethodNotAllowed, detail: "Method Not Allowed"})
+		return
+	}
+	h.refuse(w, r, problem{status: http.StatusNotFound, detail: "Not Found"})
+}
+
+// credentials carries what identifies a caller, and nothing else, to the channel.
+func credentials(r *http.Request) metadata.MD {
+	var md metadata.MD
+	set := func(name, value string) {
+		if md == nil {
+			md = metadata.MD{}
+		}
+		md.Append(name, value)
+	}
+	if v := r.Header.Get("Authorization"); v != "" {
+		set("authorization", v)
+	}
+	if v := r.Header.Get("X-Api-Key"); v != "" {
+		set("x-api-key", v)
+	}
+	if strings.Contains(r.URL.RawQuery, "apiKey=") {
+		if v := r.URL.Query().Get("apiKey"); v != "" {
+			set("x-api-key", v)
+		}
+	}
+	return md
+}
+
+// outgoing is the context of a call made by hand.
+func outgoing(r *http.Request) context.Context {
+	return metadata.NewOutgoingContext(r.Context(), credentials(r))
+}
+
+// rewrite shows messages whose JSON is made by hand.
+func (h *Handler) rewrite(_ context.Context, m proto.Message) (any, error) {
+	switch m := m.(type) {
+	case *antonv1.ListMessagesResponse:
+		return viewMessages(m), nil
+	default:
+		return m, nil
+	}
+}

@@ -1,0 +1,147 @@
+// Package gateway puts the services on one port: native gRPC, and the REST
+// dialects over an in-process channel.
+//
+// It speaks gRPC to the services and knows nothing else of them. What arrives
+// is checked at the edge (Host, Origin, sizes) before any route is looked at.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"anthill/gateway/anton"
+	"anthill/gateway/edge"
+	"anthill/gateway/listen"
+)
+
+// maxMessage bounds one gRPC message; REST bodies are bounded by the edge.
+const maxMessage = 12 << 20
+
+// Options for New.
+type Options struct {
+	// Register adds the services; Unary and Stream are the interceptors of
+	// every call, on the port and in process alike.
+	Register func(grpc.ServiceRegistrar)
+	Unary    grpc.UnaryServerInterceptor
+	Stream   grpc.StreamServerInterceptor
+
+	Listeners      []net.Listener // New owns them
+	AllowedHosts   []string       // beside loopback names and the listeners' addresses
+	AllowedOrigins []string       // beside the desktop app's
+	Log            *slog.Logger
+}
+
+// Server serves until Shutdown.
+type Server struct {
+	port   *listen.Port
+	grpc   *grpc.Server
+	health *health.Server
+	http   *http.Server
+	cancel context.CancelFunc // ends streams that nothing else ends
+}
+
+// New prepares a server; nothing is accepted before Serve.
+func New(o Options) (*Server, error) {
+	var addrs []string
+	for _, l := range o.Listeners {
+		addrs = append(addrs, l.Addr().String())
+	}
+	policy, err := edge.NewPolicy(edge.Config{Listen: addrs, AllowedHosts: o.AllowedHosts,
+		AllowedOrigins: o.AllowedOrigins, LargeBody: anton.LargeBody, Deny: anton.Deny})
+	if err != nil {
+		return nil, err
+	}
+	base, cancel := context.WithCancel(context.Background())
+	dialect, err := anton.New(base, anton.Options{Channel: inProcess(o.Register, o.Unary, o.Stream), Log: o.Log})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &Server{cancel: cancel, health: health.NewServer(),
+		port: listen.Split(listen.Options{Logger: o.Log}, o.Listeners...),
+		http: edge.NewHTTPServer(policy.Middleware(dialect), base, o.Log),
+		grpc: grpc.NewServer(
+			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),
+			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
+			grpc.MaxRecvMsgSize(maxMessage),
+			grpc.MaxConcurrentStreams(1000),
+			grpc.ConnectionTimeout(10*time.Second),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		),
+	}
+	o.Register(s.grpc)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+// Serve blocks until Shutdown, or until a listener fails.
+func (s *Server) Serve() error {
+	failed := make(chan error, 3)
+	go func() { failed <- s.grpc.Serve(s.port.GRPC()) }()
+	go func() { failed <- s.http.Serve(s.port.HTTP()) }()
+	go func() { failed <- s.port.Serve() }()
+	for range 3 {
+		err := <-failed
+		if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) &&
+			!errors.Is(err, net.ErrClosed) {
+			return err
+		}
+	}
+	return nil
+}
+
+// StopAccepting closes the listeners; what is connected goes on.
+func (s *Server) StopAccepting() error {
+	s.health.Shutdown()
+	return s.port.Close()
+}
+
+// Shutdown ends all streams and connections: those that finish by themselves
+// within ctx truthfully, the others by force.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close()
+	}
+	done := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+	return err
+}
+
+// endWith ends streams when the server does: GracefulStop waits for them, and
+// a subscription has no end of its own.
+func endWith(base context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		ctx, cancel := context.WithCancel(ss.Context())
+		defer cancel()
+		stop := context.AfterFunc(base, cancel)
+		defer stop()
+		return next(srv, boundStream{ss, ctx})
+	}
+}
+
+type boundStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s boundStream) Context() context.Context { return s.ctx }

@@ -1,0 +1,320 @@
+package conversations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/agent"
+	"anthill/services/internal/events"
+	"anthill/services/internal/fault"
+	"anthill/services/internal/store"
+	"anthill/services/internal/store/key"
+)
+
+const (
+	previewLen = 60
+	titleLen   = 50
+	titleMax   = 160
+	inputMax   = 8 << 20   // bytes of text in one request
+	promptMax  = 128 << 10 // bytes of instructions
+	metaMax    = 16
+)
+
+// idPattern is what a caller may choose as the id of a conversation.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}$`)
+
+// asked is a request once it is known to be good.
+type asked struct {
+	convID       string // empty: mint one
+	project      string
+	model        string
+	question     string // the last thing the user said
+	messages     []agent.Message
+	instructions string
+	metadata     map[string]string
+	maxTokens    *int32
+	temperature  *float64
+	topP         *float64
+	muted        []muting
+	hasMuted     bool
+}
+
+// check refuses what is wrong in itself.
+func check(q *antonv1.CreateResponseRequest) (*asked, error) {
+	a := &asked{convID: q.Conversation, project: q.Project, model: q.Model, metadata: q.Metadata,
+		maxTokens: q.MaxOutputTokens, temperature: q.Temperature, topP: q.TopP,
+		hasMuted: q.HasDisabledConnections}
+	if strings.HasPrefix(a.convID, "tmp-") {
+		a.convID = ""
+	}
+	if a.convID != "" && !idPattern.MatchString(a.convID) {
+		return nil, fault.BadField("value_error",
+			"An id has 1 to 128 letters, digits, '.', '_', '~' or '-'", "conversation")
+	}
+	instructions := []string{q.Instructions}
+	size := len(q.Instructions)
+	for i, it := range q.Input {
+		size += len(it.Text)
+		switch it.Role {
+		case "user":
+			a.messages = append(a.messages, agent.Message{Role: agent.RoleUser, Text: it.Text})
+			if strings.TrimSpace(it.Text) != "" {
+				a.question = it.Text
+			}
+		case "assistant":
+			a.messages = append(a.messages, agent.Message{Role: agent.RoleAssistant, Text: it.Text})
+		case "system", "developer":
+			instructions = append(instructions, it.Text)
+		default:
+			return nil, fault.BadField("literal_error",
+				"Input should be 'user', 'assistant', 'system' or 'developer'", "input", fmt.Sprint(i), "role")
+		}
+	}
+	if a.question == "" {
+		return nil, fault.New(fault.Invalid, "NO_USER_MESSAGE", "No user message in input")
+	}
+	if size > inputMax {
+		return nil, fault.New(fault.Invalid, "BODY_TOO_LARGE", "The input is larger than %d MiB", inputMax>>20)
+	}
+	a.instructions = strings.TrimSpace(strings.Join(instructions, "\n\n"))
+	if len(a.instructions) > promptMax {
+		return nil, fault.BadField("too_long", fmt.Sprintf("Instructions have up to %d KiB", promptMax>>10), "instructions")
+	}
+	if err := a.checkOptions(); err != nil {
+		return nil, err
+	}
+	for _, c := range q.DisabledConnections {
+		a.muted = append(a.muted, muting{Engine: c.Engine, Name: c.Name})
+	}
+	return a, checkMuted(a.muted)
+}
+
+func (a *asked) checkOptions() error {
+	if a.maxTokens != nil && *a.maxTokens < 1 {
+		return fault.BadField("greater_than_equal", "Input should be greater than or equal to 1", "max_output_tokens")
+	}
+	if v := a.temperature; v != nil && (math.IsNaN(*v) || *v < 0 || *v > 2) {
+		return fault.BadField("value_error", "Input should be between 0 and 2", "temperature")
+	}
+	if v := a.topP; v != nil && (math.IsNaN(*v) || *v < 0 || *v > 1) {
+		return fault.BadField("value_error", "Input should be between 0 and 1", "top_p")
+	}
+	if len(a.metadata) > metaMax {
+		return fault.BadField("too_long", "At most 16 pairs are kept", "metadata")
+	}
+	for k, v := range a.metadata {
+		if len(k) > 64 || len(v) > 512 {
+			return fault.BadField("too_long", "Keys have up to 64 characters, values up to 512", "metadata", k)
+		}
+	}
+	return nil
+}
+
+func checkMuted(muted []muting) error {
+	for i, m := range muted {
+		switch {
+		case m.Engine == "" || len(m.Engine) > 120:
+			return fault.BadField("value_error", "An engine has 1 to 120 characters", "disabled_connections", fmt.Sprint(i), "engine")
+		case m.Name == "" || len(m.Name) > 200:
+			return fault.BadField("value_error", "A name has 1 to 200 characters", "disabled_connections", fmt.Sprint(i), "name")
+		}
+	}
+	if len(muted) > 200 {
+		return fault.BadField("too_long", "At most 200 connections can be muted", "disabled_connections")
+	}
+	return nil
+}
+
+// begin makes the user's message durable and starts its turn.
+func (r *Room) begin(ctx context.Context, q *antonv1.CreateResponseRequest) (*turn, error) {
+	a, err := check(q)
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.opt.Model(ctx, a.model)
+	if err != nil {
+		return nil, err
+	}
+	t, turnCtx, err := r.reserve(a, m)
+	if err != nil {
+		return nil, err
+	}
+	input, err := r.stage(ctx, t.rec, 0, a.messages)
+	for err == nil {
+		var busy string
+		busy, err = r.commitBegin(ctx, a, t.rec, input)
+		switch {
+		case errors.Is(err, errTaken):
+			t.rec.ConvID, err = r.mintConversation(), nil
+			continue
+		case err == nil && busy != "":
+			err = r.takeOver(ctx, busy, a.convID)
+			continue
+		}
+		break
+	}
+	if err != nil {
+		r.unreserve(t)
+		if input.Body { // a crash here leaves it to the sweep at the next start
+			r.dropBulk(context.WithoutCancel(ctx), t.rec.ID)
+		}
+		return nil, err
+	}
+	r.mu.Lock()
+	t.started = true
+	r.mu.Unlock()
+	go r.run(turnCtx, t, m)
+	return t, nil
+}
+
+// reserve takes a place among the running turns. The turn is known as live
+// before it is stored, so nobody can take it for one that a crash left.
+func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
+	rec := &turnRecord{ID: r.opt.NewID("turn_"), ResponseID: r.opt.NewID("resp_"), Status: statusRunning,
+		Model: m.Name, Instructions: a.instructions, Metadata: a.metadata, MaxTokens: a.maxTokens,
+		Temperature: a.temperature, TopP: a.topP, Created: r.now(), ConvID: a.convID}
+	if rec.ConvID == "" {
+		rec.ConvID = r.mintConversation()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closing:
+		return nil, nil, fault.New(fault.Unavailable, "STOPPING", "The server is stopping: ask again in a moment.").RetryAfter(2 * time.Second)
+	case len(r.live) >= r.opt.MaxTurns:
+		return nil, nil, fault.New(fault.Exhausted, "OVERLOADED",
+			"%d turns run already: try again when one has ended.", len(r.live)).RetryAfter(5 * time.Second)
+	}
+	t := &turn{rec: rec, done: make(chan struct{}),
+		log: events.NewLive(r.opt.Bulk, logPrefix(rec.ID), 0, firstReserve)}
+	var ctx context.Context
+	ctx, t.cancel = context.WithCancelCause(r.base)
+	r.live[rec.ID] = t
+	r.turns.Add(1)
+	return t, ctx, nil
+}
+
+// mintConversation makes an id in the form that clients make them (anton.md 2).
+func (r *Room) mintConversation() string {
+	id := r.opt.NewID("")
+	return r.opt.Now().UTC().Format("20060102_150405_") + id[len(id)-6:]
+}
+
+func (r *Room) unreserve(t *turn) {
+	t.cancel(nil)
+	t.log.Abandon()
+	close(t.done)
+	r.mu.Lock()
+	delete(r.live, t.rec.ID)
+	r.mu.Unlock()
+	r.turns.Done()
+}
+
+// commitBegin stores the turn and what was asked. If the conversation runs
+// another turn it changes nothing and names that turn.
+func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input row) (busy string, err error) {
+	newKey := r.opt.NewID("")
+	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		busy = ""
+		c, err := conversationByID(tx, rec.ConvID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case c == nil:
+			if c, err = r.newConversation(tx, a, rec.ConvID, newKey); err != nil {
+				return err
+			}
+		case a.convID == "":
+			return errTaken // a minted id that exists
+		case c.Running != "":
+			busy = c.Running
+			return nil
+		}
+		rec.ConvKey, rec.Ordinal = c.Key, c.NextTurn
+		c.NextTurn++
+		c.Turns++
+		c.Running = rec.ID
+		c.Updated = rec.Created
+		if c.Preview == "" {
+			c.Preview = headline(a.question, previewLen, "")
+		}
+		if c.Title == "" {
+			c.Title = headline(a.question, titleLen, "...")
+		}
+		if a.hasMuted {
+			c.Muted = a.muted
+		}
+		c.Activity = appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_TurnStarted{
+			TurnStarted: &antonv1.TurnStarted{ConversationId: c.ID, TurnId: rec.ID, ResponseId: rec.ResponseID}}})
+		w := input
+		w.ConvKey, w.Ordinal = c.Key, rec.Ordinal
+		if err := putRow(tx, w); err != nil {
+			return err
+		}
+		if err := turns.Put(tx, rec); err != nil {
+			return err
+		}
+		return conversations.Put(tx, c)
+	})
+	return busy, err
+}
+
+var errTaken = errors.New("conversations: minted id exists")
+
+func (r *Room) newConversation(tx store.Tx, a *asked, id, newKey string) (*conversation, error) {
+	p, err := r.opt.Projects.ByName(tx, a.project)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return nil, noProject(a.project)
+	}
+	return &conversation{ID: id, Key: newKey, ProjectID: p.ID, Created: r.now()}, nil
+}
+
+// takeOver deals with a turn that holds the conversation: one that runs makes
+// the caller wait; one that no longer does is sealed.
+func (r *Room) takeOver(ctx context.Context, turnID, convID string) error {
+	if r.liveTurn(turnID) != nil {
+		tail := "/v1/responses/tail?conversation_id=" + url.QueryEscape(convID) + "&from_seq=0"
+		return fault.New(fault.Precondition, "CONVERSATION_BUSY",
+			"A turn is running in this conversation. Attach to it with GET %s, or stop it with POST /v1/responses/cancel.", tail).
+			With("attach", tail).RetryAfter(time.Second)
+	}
+	var rec *turnRecord
+	err := r.opt.Main.View(ctx, func(rd store.Reader) (err error) {
+		rec, err = turns.Lookup(rd, "id", key.Key(nil).Str(turnID))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if rec == nil || rec.Status != statusRunning { // it ended just now
+		return nil
+	}
+	return r.sealOrphan(ctx, rec)
+}
+
+func (r *Room) liveTurn(id string) *turn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[id]
+}
+
+// headline is the beginning of a text on one line.
+func headline(text string, n int, more string) string {
+	s := strings.Join(strings.Fields(text), " ")
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n]) + more
+}

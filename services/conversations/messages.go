@@ -1,0 +1,224 @@
+package conversations
+
+import (
+	"context"
+	"strings"
+
+	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/agent"
+	"anthill/services/internal/fault"
+	"anthill/services/internal/store"
+)
+
+// ListMessages implements antonv1.ConversationsServiceServer. A running turn
+// shows its user message; its answer comes by the stream.
+func (r *Room) ListMessages(ctx context.Context, q *antonv1.ListMessagesRequest) (*antonv1.ListMessagesResponse, error) {
+	var convKey string
+	var recs []*turnRecord
+	err := r.opt.Main.View(ctx, func(rd store.Reader) error {
+		c, err := conversationByID(rd, q.Id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNoConversation
+		}
+		convKey = c.Key
+		recs, err = turnsOf(rd, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	past, err := r.history(ctx, convKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	inputs := map[uint64][]agent.Message{}
+	for _, p := range past {
+		inputs[p.ordinal] = p.input
+	}
+	out := &antonv1.ListMessagesResponse{Id: q.Id}
+	for _, t := range recs {
+		out.Messages = append(out.Messages, &antonv1.ConversationMessage{Role: "user",
+			Content: lastUserText(inputs[t.Ordinal]), TurnId: t.ID, StartedAt: float64(t.Created)})
+		if t.Status == statusRunning {
+			continue
+		}
+		answer := &antonv1.ConversationMessage{Role: "assistant", TurnId: t.ID,
+			StartedAt: float64(t.Created), Status: t.Status}
+		err := r.follow(ctx, t, nil, 0, func(ev *antonv1.ResponseEvent) error {
+			answer.Events = append(answer.Events, ev)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		answer.Content = finalText(answer.Events)
+		out.Messages = append(out.Messages, answer)
+	}
+	return out, nil
+}
+
+// turnsOf lists the turns of a conversation, oldest first.
+func turnsOf(rd store.Reader, c *conversation) ([]*turnRecord, error) {
+	var out []*turnRecord
+	for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c)}) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func lastUserText(ms []agent.Message) string {
+	for i := len(ms) - 1; i >= 0; i-- {
+		if ms[i].Role == agent.RoleUser && strings.TrimSpace(ms[i].Text) != "" {
+			return ms[i].Text
+		}
+	}
+	return ""
+}
+
+func finalText(evs []*antonv1.ResponseEvent) string {
+	if len(evs) == 0 {
+		return ""
+	}
+	switch e := evs[len(evs)-1].Event.(type) {
+	case *antonv1.ResponseEvent_Completed:
+		return e.Completed.Response.GetOutputText()
+	case *antonv1.ResponseEvent_Incomplete:
+		return e.Incomplete.Response.GetOutputText()
+	case *antonv1.ResponseEvent_Failed:
+		return e.Failed.Response.GetOutputText()
+	}
+	return ""
+}
+
+// DeleteTurn implements antonv1.ConversationsServiceServer. A turn owns the
+// calls it made and their results, so what is left stays pair-valid.
+func (r *Room) DeleteTurn(ctx context.Context, q *antonv1.DeleteTurnRequest) (*antonv1.DeleteTurnResponse, error) {
+	if q.TurnIndex < 0 {
+		return nil, fault.New(fault.Invalid, "INVALID_TURN_INDEX", "turn_index must be 0 or greater")
+	}
+	id, err := r.stopTurnAt(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := &antonv1.DeleteTurnResponse{ConversationId: q.Id, TurnIndex: q.TurnIndex}
+	job := r.opt.NewID("del_")
+	var first *turnRecord // of those that stay, when the first one goes
+	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		first = nil
+		c, err := conversationByID(tx, q.Id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNoTurn
+		}
+		recs, err := turnsOf(tx, c)
+		if err != nil {
+			return err
+		}
+		out.RemovedCount, out.RemainingMessages = 0, 0
+		var gone *turnRecord
+		for _, t := range recs {
+			if t.ID == id {
+				gone = t
+				out.RemovedCount = int32(t.Messages)
+				continue
+			}
+			if first == nil {
+				first = t
+			}
+			out.RemainingMessages += int32(t.Messages)
+		}
+		if gone == nil { // somebody else deleted it
+			return errNoTurn
+		}
+		if gone.Status == statusRunning {
+			return fault.New(fault.Precondition, "CONVERSATION_BUSY", "The turn could not be stopped: try again.")
+		}
+		if _, err := turns.Delete(tx, turnKey(gone.ConvKey, gone.Ordinal)); err != nil {
+			return err
+		}
+		d := &deletion{ID: job, ConvKey: gone.ConvKey, TurnID: gone.ID, Ordinal: gone.Ordinal}
+		if err := deletions.Put(tx, d); err != nil {
+			return err
+		}
+		c.Turns = len(recs) - 1
+		appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_TurnDeleted{
+			TurnDeleted: &antonv1.TurnDeleted{ConversationId: c.ID, TurnId: gone.ID}}})
+		return conversations.Put(tx, c)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.wakeDeleter()
+	if q.TurnIndex == 0 {
+		return out, r.refreshPreview(ctx, q.Id, first)
+	}
+	return out, nil
+}
+
+// stopTurnAt finds the turn at a position and stops it if it runs.
+func (r *Room) stopTurnAt(ctx context.Context, q *antonv1.DeleteTurnRequest) (id string, err error) {
+	var rec *turnRecord
+	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
+		rec = nil
+		c, err := conversationByID(rd, q.Id)
+		if err != nil || c == nil {
+			return err
+		}
+		i := int32(0)
+		for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c)}) {
+			if err != nil {
+				return err
+			}
+			if i == q.TurnIndex {
+				rec = t
+				return nil
+			}
+			i++
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if rec == nil {
+		return "", errNoTurn
+	}
+	if rec.Status == statusRunning {
+		if _, err := r.cancelTurn(ctx, q.Id); err != nil {
+			return "", err
+		}
+	}
+	return rec.ID, nil
+}
+
+// refreshPreview takes a conversation's preview from the turn that is now its
+// first. better: the reference keeps the preview of what was deleted.
+func (r *Room) refreshPreview(ctx context.Context, convID string, first *turnRecord) error {
+	preview := ""
+	if first != nil {
+		past, err := r.history(ctx, first.ConvKey, &first.Ordinal)
+		if err != nil {
+			return err
+		}
+		for _, p := range past {
+			preview = headline(lastUserText(p.input), previewLen, "")
+		}
+	}
+	return r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		c, err := conversationByID(tx, convID)
+		if err != nil || c == nil {
+			return err
+		}
+		c.Preview = preview
+		changed(tx, c.ID)
+		return conversations.Put(tx, c)
+	})
+}

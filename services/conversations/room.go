@@ -1,0 +1,157 @@
+// Package conversations is the room of the CoWork API where the agent answers:
+// responses, the turns they run as, and the conversations that keep them.
+//
+// Calls enter by its two gRPC services. A turn belongs to the room, not to the
+// call that began it: who hangs up stops nothing. The user's message is on disk
+// before a model sees it, every event is recorded by the turn itself, and no
+// stream is ever pushed to. The room never reads a file and never speaks HTTP.
+package conversations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/agent"
+	"anthill/services/internal/fault"
+	"anthill/services/internal/store"
+)
+
+// Project is what this room needs to know of one.
+type Project struct{ ID, Name, Path string }
+
+// Projects answers from inside a transaction, so that a check and the write
+// that depends on it are one.
+type Projects interface {
+	// ByName finds a project; the empty name is the active one. Nil: none.
+	ByName(r store.Reader, name string) (*Project, error)
+	// ByID finds a project that is not deleted. Nil: none.
+	ByID(r store.Reader, id string) (*Project, error)
+	// Open prepares a project's folder for a turn; close frees what it took.
+	Open(ctx context.Context, id string) (w Workspace, close func(), err error)
+}
+
+// Workspace is what a turn can reach of its project.
+type Workspace struct {
+	Tools        []agent.Tool
+	Instructions string // the project's own, for the system prompt
+}
+
+// Model is who answers a turn.
+type Model struct {
+	Provider agent.Provider
+	Name     string
+}
+
+// Options open the room.
+type Options struct {
+	Main, Bulk store.DB
+	Projects   Projects
+	// Model chooses who answers, at the time of the turn. requested may be empty.
+	Model func(ctx context.Context, requested string) (Model, error)
+	Now   func() time.Time
+	NewID func(prefix string) string
+	Log   *slog.Logger
+	// MaxTurns bounds the turns that run at once; 0 means 256.
+	MaxTurns int
+}
+
+// Room serves ResponsesService and ConversationsService.
+type Room struct {
+	antonv1.UnimplementedResponsesServiceServer
+	antonv1.UnimplementedConversationsServiceServer
+
+	opt  Options
+	base context.Context // of all turns; ends with the room
+	stop context.CancelCauseFunc
+
+	mu      sync.Mutex
+	live    map[string]*turn // by turn id
+	closing bool
+	turns   sync.WaitGroup
+
+	work    chan struct{} // wakes the deletion worker
+	workers sync.WaitGroup
+}
+
+// Causes with which a turn is stopped.
+var (
+	errCancelled   = errors.New("conversations: cancelled")
+	errInterrupted = errors.New("conversations: interrupted")
+)
+
+// Open seals the turns that a crash left running, so that every stored turn
+// has an end, and takes up unfinished deletions.
+func Open(ctx context.Context, o Options) (*Room, error) {
+	if o.MaxTurns == 0 {
+		o.MaxTurns = 256
+	}
+	r := &Room{opt: o, live: map[string]*turn{}, work: make(chan struct{}, 1)}
+	r.base, r.stop = context.WithCancelCause(context.Background())
+	if err := r.sealAll(ctx); err != nil {
+		return nil, fmt.Errorf("seal interrupted turns: %w", err)
+	}
+	r.workers.Add(1)
+	go r.deleteLoop()
+	return r, nil
+}
+
+// Register adds the room's services to a server.
+func (r *Room) Register(s grpc.ServiceRegistrar) {
+	antonv1.RegisterResponsesServiceServer(s, r)
+	antonv1.RegisterConversationsServiceServer(s, r)
+}
+
+// Drain refuses new turns and waits for running ones until ctx ends; what runs
+// then is interrupted and sealed. When it returns, no turn runs.
+func (r *Room) Drain(ctx context.Context) {
+	r.mu.Lock()
+	r.closing = true
+	r.mu.Unlock()
+	idle := make(chan struct{})
+	go func() { r.turns.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		r.stop(errInterrupted)
+		<-idle
+	}
+}
+
+// Close drains and stops the room's workers.
+func (r *Room) Close(ctx context.Context) error {
+	r.Drain(ctx)
+	r.stop(errInterrupted)
+	r.workers.Wait()
+	return nil
+}
+
+// Running lists the conversations with a running turn.
+func (r *Room) Running() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := make([]string, 0, len(r.live))
+	for _, t := range r.live {
+		if t.started {
+			ids = append(ids, t.rec.ConvID)
+		}
+	}
+	return ids
+}
+
+func (r *Room) now() int64 { return r.opt.Now().UnixMilli() }
+
+var (
+	errNoConversation = fault.Missing("CONVERSATION_NOT_FOUND", "Conversation not found")
+	errNoTurn         = fault.Missing("TURN_NOT_FOUND", "Turn not found")
+)
+
+func noProject(name string) error {
+	return fault.Missing("PROJECT_NOT_FOUND", "Project not found: %s", name)
+}

@@ -1,0 +1,276 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Options of one turn.
+type Options struct {
+	Provider Provider
+	Request  Request   // Model, System, MaxTokens, Temperature, TopP; the rest is Run's
+	History  []Message // all that came before, the user's new message last
+	Tools    []Tool    // names must differ
+	Limits   Limits
+	Log      *slog.Logger // nil discards: retries, panics of tools
+	// Sleep waits between attempts, or fails when ctx ends. nil is a timer.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Limits bound a turn. A zero takes the default in brackets.
+type Limits struct {
+	Rounds          int           // model calls that may ask for tools (25); one more without tools then wraps up
+	Continuations   int           // times that an answer cut short by the output budget is carried on (none)
+	ErrorsOfOneTool int           // failures in a row after which a tool is off for the rest of the turn (5)
+	NudgeAt         int           // failures in a row from which the model is told to change course (2)
+	RetryBudget     time.Duration // waits for a provider in trouble, summed over the turn (30 s); below 0 no retries
+	RateLimitBudget time.Duration // waits that the provider itself asks for, summed likewise (90 s); below 0 none
+}
+
+func (l Limits) withDefaults() Limits {
+	or := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	or(&l.Rounds, 25)
+	or(&l.ErrorsOfOneTool, 5)
+	or(&l.NudgeAt, 2)
+	if l.RetryBudget == 0 {
+		l.RetryBudget = 30 * time.Second
+	}
+	if l.RateLimitBudget == 0 {
+		l.RateLimitBudget = 90 * time.Second
+	}
+	return l
+}
+
+// Outcome is how a turn ended. Anything but FinishStop is an incomplete answer.
+type Outcome struct {
+	Finish Finish
+	Usage  Usage // summed over all calls of the model
+	Rounds int   // calls of the model, retries not counted
+	Capped bool  // the round limit was hit and the answer is a wrap-up
+}
+
+// Notes go behind the system prompt: words of ours never pose as the user's.
+const (
+	noteWrapUp   = "The limit of tool rounds for this turn is reached and no tool can be called any more. Answer now from what you have: say what is done, what is not, and ask the user whether to go on."
+	noteContinue = "Your last message was cut off by the output limit. Go on exactly where it stopped, without repeating or introducing anything."
+)
+
+// Run takes one turn to its end: it asks the model, runs the tools that the
+// model calls, one after the other, and asks again, until the model answers
+// without calling any. It blocks; cancelling ctx stops it, also inside a tool,
+// and is answered with the cause of ctx. The Outcome is filled in beside an
+// error, too. What the Sink was given through History is then still a history
+// that can be continued.
+//
+// Errors are those of the Sink as they are, the cause of ctx, or an *Error.
+func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
+	t, err := newTurn(opts, sink)
+	if err != nil {
+		return Outcome{}, err
+	}
+	note := ""
+	for t.out.Rounds < t.limits.Rounds {
+		answer, err := t.ask(ctx, note, t.specs)
+		if err != nil {
+			return t.out, err
+		}
+		note = ""
+		switch {
+		case len(answer.Calls) > 0 && answer.Finish != FinishCut && answer.Finish != FinishFilter:
+			if err := t.dispatch(ctx, answer); err != nil {
+				return t.out, err
+			}
+		case answer.Finish == FinishLength && t.continued < t.limits.Continuations && !blank(answer.Text):
+			t.continued++
+			note = noteContinue
+			if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text}); err != nil {
+				return t.out, err
+			}
+		default:
+			return t.end(answer)
+		}
+	}
+	t.out.Capped = true
+	answer, err := t.ask(ctx, noteWrapUp, nil)
+	if err != nil {
+		return t.out, err
+	}
+	return t.end(answer)
+}
+
+// turn is the state of one Run.
+type turn struct {
+	Options
+	limits    Limits
+	sink      Sink
+	history   []Message
+	tools     map[string]Tool
+	specs     []ToolSpec
+	failures  map[string]int  // in a row, by tool name
+	announced map[string]bool // calls of the present answer that the sink knows of
+	continued int
+	waited    map[bool]time.Duration // by whether the provider asked for the wait
+	spoke     bool                   // some text has reached the sink
+	out       Outcome
+}
+
+func newTurn(opts Options, sink Sink) (*turn, error) {
+	t := &turn{
+		Options: opts, limits: opts.Limits.withDefaults(), sink: sink, history: Repair(opts.History),
+		tools: make(map[string]Tool, len(opts.Tools)), failures: map[string]int{},
+		announced: map[string]bool{}, waited: map[bool]time.Duration{},
+	}
+	if t.Log == nil {
+		t.Log = slog.New(slog.DiscardHandler)
+	}
+	if t.Sleep == nil {
+		t.Sleep = sleep
+	}
+	for _, tool := range opts.Tools {
+		spec := tool.Spec()
+		if _, dup := t.tools[spec.Name]; dup {
+			return nil, fmt.Errorf("agent: two tools are named %q", spec.Name)
+		}
+		t.tools[spec.Name] = tool
+		t.specs = append(t.specs, spec)
+	}
+	return t, nil
+}
+
+// ask calls the model once, or more often while it fails before anything of the
+// answer was shown. On an error the text that was shown is kept in the history.
+func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completion, error) {
+	req := t.Request
+	req.Messages, req.Tools = t.history, specs
+	if note != "" {
+		req.System = strings.TrimLeft(req.System+"\n\n"+note, "\n")
+	}
+	if err := t.sink.Progress(Progress{Phase: PhasePlanning, Message: "Thinking"}); err != nil {
+		return Completion{}, err
+	}
+	t.out.Rounds++
+	clear(t.announced)
+	for attempt := 0; ; attempt++ {
+		if ctx.Err() != nil {
+			return Completion{}, context.Cause(ctx)
+		}
+		e := emitter{turn: t, calls: len(specs) > 0}
+		answer, err := t.Provider.Stream(ctx, req, e.emit)
+		t.out.Usage.add(answer.Usage)
+		if e.err != nil {
+			return Completion{}, e.err
+		}
+		if err == nil {
+			answer.Calls = uniqueCalls(answer.Calls)
+			return answer, nil
+		}
+		failure := asError(err)
+		if !e.shown {
+			again, err := t.backOff(ctx, attempt, failure)
+			if err != nil {
+				return Completion{}, err
+			}
+			if again {
+				continue
+			}
+		}
+		if err := t.keepText(answer); err != nil {
+			return Completion{}, err
+		}
+		if ctx.Err() != nil {
+			return Completion{}, context.Cause(ctx)
+		}
+		return Completion{}, failure
+	}
+}
+
+// end closes the turn with the model's last answer. Its calls, if any, are not run.
+func (t *turn) end(answer Completion) (Outcome, error) {
+	t.out.Finish = answer.Finish
+	if answer.Finish == FinishTools {
+		t.out.Finish = FinishStop // calls in a wrap-up, where none were offered
+	}
+	if err := t.keepText(answer); err != nil {
+		return t.out, err
+	}
+	if t.out.Finish == FinishStop && !t.spoke {
+		return t.out, NewError(Error{Message: "The model gave no answer. Try again."}, errors.New("agent: empty completion"))
+	}
+	return t.out, nil
+}
+
+// keepText keeps what an answer says, and ends the calls that it began: they
+// are not going to be run.
+func (t *turn) keepText(answer Completion) error {
+	for _, c := range answer.Calls {
+		if !t.announced[c.ID] {
+			continue
+		}
+		r := ToolResult{ID: c.ID, Content: interrupted, IsError: true}
+		if err := t.sink.ToolResult(c, r, 0); err != nil {
+			return err
+		}
+	}
+	return t.keep(Message{Role: RoleAssistant, Text: answer.Text})
+}
+
+// keep adds a message to the history, durably, unless it is empty.
+func (t *turn) keep(m Message) error {
+	if empty(m) {
+		return nil
+	}
+	if err := t.sink.History(m); err != nil {
+		return err
+	}
+	t.history = append(t.history, m)
+	return nil
+}
+
+func (u *Usage) add(more Usage) {
+	u.InputTokens += more.InputTokens
+	u.CachedTokens += more.CachedTokens
+	u.OutputTokens += more.OutputTokens
+	u.ReasoningTokens += more.ReasoningTokens
+}
+
+// emitter passes the pieces of one answer on to the sink.
+type emitter struct {
+	*turn
+	calls bool  // tools were offered
+	shown bool  // something has reached the sink, so the call cannot be repeated
+	err   error // of the sink
+}
+
+func (e *emitter) emit(d Delta) error {
+	if e.err != nil {
+		return e.err
+	}
+	switch {
+	case d.Text != "":
+		e.shown, e.spoke = true, true
+		e.err = e.sink.Text(d.Text)
+	case d.Reasoning != "":
+		e.shown = true
+		e.err = e.sink.Reasoning(d.Reasoning)
+	case d.CallStart != nil && e.calls:
+		e.shown = true
+		e.err = e.announce(*d.CallStart)
+	}
+	return e.err
+}
+
+func (t *turn) announce(c ToolCall) error {
+	if t.announced[c.ID] {
+		return nil
+	}
+	t.announced[c.ID] = true
+	return t.sink.ToolStart(c.ID, c.Name)
+}

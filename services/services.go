@@ -1,0 +1,237 @@
+// Package services opens the rooms and joins them: it is the only place that
+// knows them all. What one room needs of another is handed over here, as the
+// small interface that the needing room declares.
+package services
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"anthill/services/access"
+	"anthill/services/conversations"
+	"anthill/services/internal/store"
+	"anthill/services/internal/store/bolt"
+	"anthill/services/projects"
+	"anthill/services/settings"
+)
+
+// Config says where things are.
+type Config struct {
+	Home        string // data directory; made with mode 0700
+	ProjectsDir string // folder of project folders
+	EnvFile     string // provider settings, usually ~/.anton/.env
+	Getenv      func(string) (string, bool)
+	APIKey      string // empty: callers need none
+	Version     string
+	Log         *slog.Logger
+}
+
+// migrations bring a store of an earlier version up to this one, in order.
+var migrations = []store.Migration{
+	{Version: 1, Name: "first layout", Run: func(context.Context, store.DB) error { return nil }},
+}
+
+// Services are all rooms over one home.
+type Services struct {
+	chain         *chain
+	access        *access.Room
+	conversations *conversations.Room
+	projects      *projects.Room
+	settings      *settings.Room
+	owner         string   // file that says who holds the home
+	closers       []closer // in the order of closing
+}
+
+type closer struct {
+	name  string
+	close func(context.Context) error
+}
+
+// Open opens the home, brings its data up to date, ends what a crash left
+// open, and joins the rooms. It fails if another process holds the home, if
+// the data was written by a newer version, or if it is damaged.
+func Open(ctx context.Context, c Config) (s *Services, err error) {
+	if err := os.MkdirAll(c.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	s = &Services{access: access.New(c.APIKey)}
+	s.chain = &chain{access: s.access, newID: newID, log: c.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	main, bulk, err := s.openStores(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if s.settings, err = settings.Open(ctx, settings.Options{DB: main, EnvFile: c.EnvFile, Getenv: c.Getenv,
+		Version: c.Version, Log: c.Log}); err != nil {
+		return nil, fmt.Errorf("open settings: %w", err)
+	}
+	s.closeFirst("settings", s.settings.Close)
+	if s.projects, err = projects.Open(ctx, projects.Options{DB: main, Dir: c.ProjectsDir, Now: time.Now,
+		NewID: newID, Log: c.Log}); err != nil {
+		return nil, fmt.Errorf("open projects: %w", err)
+	}
+	s.closeFirst("projects", s.projects.Close)
+	if s.conversations, err = conversations.Open(ctx, conversations.Options{Main: main, Bulk: bulk,
+		Projects: projectsFor{s.projects, c.Log}, Model: (&models{settings: s.settings}).choose,
+		Now: time.Now, NewID: newID, Log: c.Log}); err != nil {
+		return nil, fmt.Errorf("open conversations: %w", err)
+	}
+	s.closeFirst("conversations", s.conversations.Close)
+	s.projects.Join(s.conversations)
+	s.settings.Join(s.conversations)
+	return s, nil
+}
+
+// Register adds every service to a server. It is used for the native gRPC
+// server and for the in-process channel, with the same interceptors.
+func (s *Services) Register(r grpc.ServiceRegistrar) {
+	r = registrar{r}
+	s.access.Register(r)
+	s.settings.Register(r)
+	s.projects.Register(r)
+	s.conversations.Register(r)
+}
+
+// Unary is the interceptor of unary calls.
+func (s *Services) Unary() grpc.UnaryServerInterceptor { return s.chain.unary }
+
+// Stream is the interceptor of streaming calls.
+func (s *Services) Stream() grpc.StreamServerInterceptor { return s.chain.stream }
+
+// Drain refuses new work and waits for what runs until ctx ends, then stops
+// and seals it. Streams that follow the work end by themselves.
+func (s *Services) Drain(ctx context.Context) { s.conversations.Drain(ctx) }
+
+// Close closes the rooms, the last opened first, and then the stores. Every
+// closer runs; their errors are joined.
+func (s *Services) Close(ctx context.Context) error {
+	var all []error
+	for _, c := range s.closers {
+		if err := c.close(ctx); err != nil {
+			all = append(all, fmt.Errorf("close %s: %w", c.name, err))
+		}
+	}
+	s.closers = nil
+	return errors.Join(all...)
+}
+
+func (s *Services) closeFirst(name string, f func(context.Context) error) {
+	s.closers = append([]closer{{name, f}}, s.closers...)
+}
+
+// openStores opens the two files of the home: small writes in one, bulk bytes
+// in the other, so that the second never delays the first.
+func (s *Services) openStores(ctx context.Context, c Config) (main, bulk *bolt.DB, err error) {
+	dir := filepath.Join(c.Home, "store")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the store's directory: %w", err)
+	}
+	owner := filepath.Join(dir, "owner.json")
+	main, err = bolt.Open(bolt.Options{Path: filepath.Join(dir, "main.db"), Limits: store.MainLimits, Logger: c.Log})
+	if errors.Is(err, store.ErrInUse) {
+		return nil, nil, inUse(c.Home, owner)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	s.closeFirst("main store", func(context.Context) error { return main.Close() })
+	bulk, err = bolt.Open(bolt.Options{Path: filepath.Join(dir, "bulk.db"), Limits: store.BulkLimits, Logger: c.Log})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.closeFirst("bulk store", func(context.Context) error { return bulk.Close() })
+	err = store.Migrate(ctx, main, migrations, func(ctx context.Context, from int) error {
+		return backup(ctx, c.Home, from, main, bulk)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.owner = owner
+	return main, bulk, s.Announce(nil)
+}
+
+// ownerFile says who holds a home.
+type ownerFile struct {
+	PID       int      `json:"pid"`
+	Addresses []string `json:"addresses"`
+}
+
+// Announce notes at which addresses this process serves, for whoever tries to
+// open the same home.
+func (s *Services) Announce(addresses []string) error {
+	b, err := json.Marshal(ownerFile{PID: os.Getpid(), Addresses: addresses})
+	if err == nil {
+		err = os.WriteFile(s.owner, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("note who holds the store: %w", err)
+	}
+	return nil
+}
+
+// inUse names who holds the home, as far as it said so.
+func inUse(home, owner string) error {
+	var o ownerFile
+	b, err := os.ReadFile(owner)
+	if err != nil || json.Unmarshal(b, &o) != nil {
+		return fmt.Errorf("%w: %s is in use by another anthill: stop it, or set ANTHILL_HOME to another directory", store.ErrInUse, home)
+	}
+	return fmt.Errorf("%w: %s is in use by the anthill with process id %d, serving %s: stop it, or set ANTHILL_HOME to another directory",
+		store.ErrInUse, home, o.PID, strings.Join(o.Addresses, ", "))
+}
+
+// backup copies both files before a schema step, main first: it refers to bulk.
+func backup(ctx context.Context, home string, from int, main, bulk *bolt.DB) error {
+	dir := filepath.Join(home, "backups", fmt.Sprintf("schema-%d-%s", from, time.Now().UTC().Format("20060102T150405Z")))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the backup's directory: %w", err)
+	}
+	for _, part := range []struct {
+		name string
+		db   *bolt.DB
+	}{{"main.db", main}, {"bulk.db", bulk}} {
+		if err := backupFile(ctx, filepath.Join(dir, part.name), part.db); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func backupFile(ctx context.Context, path string, db interface {
+	Backup(context.Context, io.Writer) error
+}) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := db.Backup(ctx, f); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// newID makes an id that cannot be guessed.
+func newID(prefix string) string {
+	var b [12]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic("crypto/rand failed: " + err.Error()) // documented never to happen
+	}
+	return prefix + hex.EncodeToString(b[:])
+}

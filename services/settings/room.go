@@ -1,0 +1,140 @@
+// Package settings is the room of the CoWork API that knows which models
+// answer, what the agent may keep and publish, and how the desktop app looks;
+// and that tells whether the server is well.
+//
+// Callers enter by SettingsService and HealthService; the room of
+// conversations asks Model at the start of every turn. Keys, providers and
+// models live in a dotenv file that people and other programs edit too, so it
+// is read again whenever it changed; preferences live in the store. No key ever
+// leaves the room but inside a Model, nothing here calls a model, and a
+// provider that cannot answer is never quietly replaced by another.
+package settings
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/store"
+)
+
+// Turns knows what is being answered.
+type Turns interface {
+	// Running returns the ids of the conversations with a running turn.
+	Running() []string
+}
+
+// Options open the room.
+type Options struct {
+	DB      store.DB
+	EnvFile string // the dotenv file, ~/.anton/.env; need not exist
+	// Getenv reads the process environment, which wins over the file. Nil: os.LookupEnv.
+	Getenv  func(name string) (string, bool)
+	Version string
+	Log     *slog.Logger     // nil: slog.Default()
+	Turns   Turns            // may be nil, and be joined later
+	Now     func() time.Time // nil: time.Now
+}
+
+// Room serves SettingsService and HealthService. Safe for concurrent use.
+type Room struct {
+	antonv1.UnimplementedSettingsServiceServer
+	antonv1.UnimplementedHealthServiceServer
+
+	db      store.DB
+	process func(string) (string, bool)
+	file    *envFile
+	version string
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	turns Turns
+}
+
+// Open makes the room. It creates nothing on disk: the file appears with the
+// first setting. A file that cannot be read is logged and told by GetHealth,
+// and does not keep the room from opening.
+func Open(_ context.Context, o Options) (*Room, error) {
+	if o.DB == nil {
+		return nil, errors.New("settings: no store")
+	}
+	if o.EnvFile == "" {
+		return nil, errors.New("settings: no name for the settings file")
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.LookupEnv
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Room{
+		db:      o.DB,
+		process: o.Getenv,
+		file:    &envFile{path: o.EnvFile, now: o.Now},
+		version: o.Version,
+		log:     o.Log,
+		turns:   o.Turns,
+	}
+	if err := r.file.sweep(); err != nil {
+		r.log.Warn("settings: leftovers of an interrupted write stay", "err", err)
+	}
+	if _, err := r.file.values(); err != nil {
+		r.log.Warn("settings: the settings file cannot be read", "err", err)
+	}
+	return r, nil
+}
+
+// Join says who knows the running turns.
+func (r *Room) Join(t Turns) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turns = t
+}
+
+// Register offers the room's services.
+func (r *Room) Register(s grpc.ServiceRegistrar) {
+	antonv1.RegisterSettingsServiceServer(s, r)
+	antonv1.RegisterHealthServiceServer(s, r)
+}
+
+// Close waits for a write of the settings file under way. The store stays open.
+func (r *Room) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		r.file.writing.Lock()
+		defer r.file.writing.Unlock()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Room) running() []string {
+	r.mu.Lock()
+	t := r.turns
+	r.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	return t.Running()
+}
+
+// env is the configuration as it is now. On error it holds the process
+// environment alone.
+func (r *Room) env() (env, error) {
+	values, err := r.file.values()
+	return env{process: r.process, file: values}, err
+}
