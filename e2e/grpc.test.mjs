@@ -47,7 +47,7 @@ test('reflection, a project and a streamed response over gRPC on the one port', 
   const end = events.at(-1).completed;
   assert.ok(end, 'completed comes last');
   assert.match(end.response.output_text, /07:30/);
-  const numbers = events.map((e) => e.sequence_number);
+  const numbers = events.map((e) => e.sequence_number ?? 0);
   assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
   assert.equal(new Set(numbers).size, numbers.length);
   const deltas = events.map((e) => e.output_text_delta?.delta ?? '').join('');

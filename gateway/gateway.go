@@ -108,16 +108,22 @@ func (s *Server) StopAccepting() error {
 	return s.port.Close()
 }
 
-// Shutdown ends all streams and connections: those that finish by themselves
-// within ctx truthfully, the others by force.
+// lastWords is how long streams have to pass on what their work ended with,
+// before those that have no end of their own are cut.
+const lastWords = 500 * time.Millisecond
+
+// Shutdown ends all streams and connections: those whose work has ended with
+// their last event, the others by force, at the latest when ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.cancel()
+	cut := time.AfterFunc(lastWords, s.cancel)
+	defer cut.Stop()
+	defer s.cancel()
+	done := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(done) }()
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close()
 	}
-	done := make(chan struct{})
-	go func() { s.grpc.GracefulStop(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 dir=$(go mod download -json github.com/google/gnostic@v0.7.1 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
 mkdir -p third_party/proto/google/api
-for f in annotations http field_behavior; do
+for f in annotations http; do
   install -m 644 "$dir/cmd/protoc-gen-openapi/examples/google/api/$f.proto" third_party/proto/google/api/
 done
 buf format -w proto

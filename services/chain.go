@@ -9,13 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	antonv1 "anthill/gen/anton/v1"
 	"anthill/services/access"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
@@ -109,7 +109,7 @@ func decodeFault(err error) error {
 
 var required sync.Map // message name -> []protoreflect.FieldDescriptor
 
-// complete refuses a message that lacks what its descriptor marks REQUIRED: a
+// complete refuses a message that lacks what its descriptor marks required: a
 // field with presence must be set, one without must not be zero.
 func complete(req any) error {
 	m, ok := req.(proto.Message)
@@ -137,14 +137,8 @@ func requiredFields(md protoreflect.MessageDescriptor) []protoreflect.FieldDescr
 	var out []protoreflect.FieldDescriptor
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		marks, ok := proto.GetExtension(fd.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
-		if !ok {
-			continue
-		}
-		for _, b := range marks {
-			if b == annotations.FieldBehavior_REQUIRED {
-				out = append(out, fd)
-			}
+		if must, ok := proto.GetExtension(fd.Options(), antonv1.E_Required).(bool); ok && must {
+			out = append(out, fd)
 		}
 	}
 	required.Store(md.FullName(), out)

@@ -62,11 +62,11 @@ type closer struct {
 // Open opens the home, brings its data up to date, ends what a crash left
 // open, and joins the rooms. It fails if another process holds the home, if
 // the data was written by a newer version, or if it is damaged.
-func Open(ctx context.Context, c Config) (s *Services, err error) {
+func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	if err := os.MkdirAll(c.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	s = &Services{access: access.New(c.APIKey)}
+	s := &Services{access: access.New(c.APIKey)}
 	s.chain = &chain{access: s.access, newID: newID, log: c.Log}
 	defer func() {
 		if err != nil {

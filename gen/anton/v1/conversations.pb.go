@@ -1321,7 +1321,7 @@ var File_anton_v1_conversations_proto protoreflect.FileDescriptor
 
 const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\n" +
-	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc2\x02\n" +
+	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc2\x02\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -1343,9 +1343,9 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\aproject\x18\x01 \x01(\tR\aproject\x12<\n" +
 	"\rconversations\x18\x02 \x03(\v2\x16.anton.v1.ConversationR\rconversations\".\n" +
 	"\x16GetConversationRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"+\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"+\n" +
 	"\x13ListMessagesRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"a\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"a\n" +
 	"\x14ListMessagesResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
 	"\bmessages\x18\x02 \x03(\v2\x1d.anton.v1.ConversationMessageR\bmessages\"\xc4\x01\n" +
@@ -1358,12 +1358,12 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"started_at\x18\x05 \x01(\x01R\tstartedAt\x12\x16\n" +
 	"\x06status\x18\x06 \x01(\tR\x06status\"\xbe\x01\n" +
 	"\x19UpdateConversationRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x1b\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1b\n" +
 	"\x05title\x18\x02 \x01(\tB\x05\xaa\x01\x02\b\x01R\x05title\x12\x1f\n" +
 	"\aproject\x18\x03 \x01(\tB\x05\xaa\x01\x02\b\x01R\aproject\x12M\n" +
 	"\x14disabled_connections\x18\x04 \x01(\v2\x1a.google.protobuf.ListValueR\x13disabledConnections\"H\n" +
 	"\x11DeleteTurnRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1d\n" +
 	"\n" +
 	"turn_index\x18\x02 \x01(\x05R\tturnIndex\"\xb0\x01\n" +
 	"\x12DeleteTurnResponse\x12'\n" +
@@ -1373,7 +1373,7 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\rremoved_count\x18\x03 \x01(\x05R\fremovedCount\x12-\n" +
 	"\x12remaining_messages\x18\x04 \x01(\x05R\x11remainingMessages\"1\n" +
 	"\x19DeleteConversationRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"D\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"D\n" +
 	"\x1aDeleteConversationResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"C\n" +
@@ -1503,6 +1503,7 @@ func file_anton_v1_conversations_proto_init() {
 	if File_anton_v1_conversations_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
 	file_anton_v1_responses_proto_init()
 	file_anton_v1_conversations_proto_msgTypes[13].OneofWrappers = []any{

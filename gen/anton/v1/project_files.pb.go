@@ -1031,7 +1031,7 @@ var File_anton_v1_project_files_proto protoreflect.FileDescriptor
 
 const file_anton_v1_project_files_proto_rawDesc = "" +
 	"\n" +
-	"\x1canton/v1/project_files.proto\x12\banton.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xa1\x01\n" +
+	"\x1canton/v1/project_files.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"\xa1\x01\n" +
 	"\vProjectFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1040,33 +1040,33 @@ const file_anton_v1_project_files_proto_rawDesc = "" +
 	"\x06is_dir\x18\x05 \x01(\bR\x05isDir\x12\x1c\n" +
 	"\tsynthetic\x18\x06 \x01(\bR\tsynthetic\"8\n" +
 	"\x16GetInstructionsRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\"D\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\"D\n" +
 	"\x17GetInstructionsResponse\x12)\n" +
 	"\x04file\x18\x01 \x01(\v2\x15.anton.v1.ProjectFileR\x04file\"2\n" +
 	"\x10ListFilesRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\"^\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\"^\n" +
 	"\x11ListFilesResponse\x12+\n" +
 	"\x05files\x18\x01 \x03(\v2\x15.anton.v1.ProjectFileR\x05files\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"K\n" +
 	"\x0fReadFileRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\x12\x18\n" +
-	"\x04path\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04path\"r\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\x12\x18\n" +
+	"\x04path\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x04path\"r\n" +
 	"\vFileContent\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x01R\x04size\x12!\n" +
 	"\bmodified\x18\x04 \x01(\x01B\x05\xaa\x01\x02\b\x01R\bmodified\"q\n" +
 	"\x10WriteFileRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\x12\x18\n" +
-	"\x04path\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04path\x12#\n" +
-	"\acontent\x18\x03 \x01(\tB\t\xe2A\x01\x02\xaa\x01\x02\b\x01R\acontent\"W\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\x12\x18\n" +
+	"\x04path\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x04path\x12#\n" +
+	"\acontent\x18\x03 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\acontent\"W\n" +
 	"\x11WriteFileResponse\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x01R\x04size\x12\x1a\n" +
 	"\bmodified\x18\x03 \x01(\x01R\bmodified\"M\n" +
 	"\x11DeleteFileRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\x12\x18\n" +
-	"\x04path\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04path\"@\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\x12\x18\n" +
+	"\x04path\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x04path\"@\n" +
 	"\x12DeleteFileResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"d\n" +
@@ -1085,8 +1085,8 @@ const file_anton_v1_project_files_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x01R\x04size\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\"O\n" +
 	"\x13DownloadFileRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\x12\x18\n" +
-	"\x04path\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04path\"e\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\x12\x18\n" +
+	"\x04path\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x04path\"e\n" +
 	"\x14DownloadFileResponse\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.anton.v1.ProjectFileH\x00R\x06header\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
@@ -1166,6 +1166,7 @@ func file_anton_v1_project_files_proto_init() {
 	if File_anton_v1_project_files_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	file_anton_v1_project_files_proto_msgTypes[11].OneofWrappers = []any{
 		(*UploadFilesRequest_Header)(nil),
 		(*UploadFilesRequest_Data)(nil),

@@ -565,7 +565,7 @@ var File_anton_v1_projects_proto protoreflect.FileDescriptor
 
 const file_anton_v1_projects_proto_rawDesc = "" +
 	"\n" +
-	"\x17anton/v1/projects.proto\x12\banton.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"A\n" +
+	"\x17anton/v1/projects.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"A\n" +
 	"\aProject\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x0e\n" +
@@ -574,7 +574,7 @@ const file_anton_v1_projects_proto_rawDesc = "" +
 	"\x14ListProjectsResponse\x12-\n" +
 	"\bprojects\x18\x01 \x03(\v2\x11.anton.v1.ProjectR\bprojects\"5\n" +
 	"\x14CreateProjectRequest\x12\x1d\n" +
-	"\x04name\x18\x01 \x01(\tB\t\xe2A\x01\x02\xaa\x01\x02\b\x01R\x04name\"~\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\x04name\"~\n" +
 	"\fProjectNamed\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1c\n" +
@@ -585,12 +585,12 @@ const file_anton_v1_projects_proto_rawDesc = "" +
 	"\rActiveProject\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"8\n" +
 	"\x17SetActiveProjectRequest\x12\x1d\n" +
-	"\x04name\x18\x01 \x01(\tB\t\xe2A\x01\x02\xaa\x01\x02\b\x01R\x04name\"U\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\x04name\"U\n" +
 	"\x14RenameProjectRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\x12\x1d\n" +
-	"\x04name\x18\x02 \x01(\tB\t\xe2A\x01\x02\xaa\x01\x02\b\x01R\x04name\"6\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\x12\x1d\n" +
+	"\x04name\x18\x02 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\x04name\"6\n" +
 	"\x14DeleteProjectRequest\x12\x1e\n" +
-	"\aproject\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\aproject\"C\n" +
+	"\aproject\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\aproject\"C\n" +
 	"\x15DeleteProjectResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name2\x93\x05\n" +
@@ -655,6 +655,7 @@ func file_anton_v1_projects_proto_init() {
 	if File_anton_v1_projects_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -672,10 +672,10 @@ var File_anton_v1_responses_proto protoreflect.FileDescriptor
 
 const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xc3\x04\n" +
+	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xbd\x04\n" +
 	"\x15CreateResponseRequest\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12/\n" +
-	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemB\x04\xe2A\x01\x02R\x05input\x12\"\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12)\n" +
+	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05input\x12\"\n" +
 	"\finstructions\x18\x03 \x01(\tR\finstructions\x12\"\n" +
 	"\fconversation\x18\x04 \x01(\tR\fconversation\x12\x18\n" +
 	"\aproject\x18\x05 \x01(\tR\aproject\x121\n" +
@@ -697,10 +697,10 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\x06engine\x18\x01 \x01(\tR\x06engine\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"_\n" +
 	"\x13TailResponseRequest\x12-\n" +
-	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x0econversationId\x12\x19\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x0econversationId\x12\x19\n" +
 	"\bfrom_seq\x18\x02 \x01(\x05R\afromSeq\"C\n" +
 	"\x12GetInFlightRequest\x12-\n" +
-	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x0econversationId\"\x90\x01\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x0econversationId\"\x90\x01\n" +
 	"\x13GetInFlightResponse\x12\x1b\n" +
 	"\tin_flight\x18\x01 \x01(\bR\binFlight\x12\x1d\n" +
 	"\n" +
@@ -717,7 +717,7 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
 	"latest_seq\x18\x03 \x01(\x05R\tlatestSeq\"F\n" +
 	"\x15CancelResponseRequest\x12-\n" +
-	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x0econversationId\"_\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x0econversationId\"_\n" +
 	"\x16CancelResponseResponse\x12\x1c\n" +
 	"\tcancelled\x18\x01 \x01(\bR\tcancelled\x12'\n" +
 	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId2\x82\x04\n" +
@@ -784,6 +784,7 @@ func file_anton_v1_responses_proto_init() {
 	if File_anton_v1_responses_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -18,17 +18,17 @@ func (t *turn) dispatch(ctx context.Context, answer Completion) error {
 		if err := t.announce(c); err != nil {
 			return err
 		}
-		if isObject(c.Input) {
-			if err := t.sink.ToolInput(c); err != nil {
-				return err
-			}
-		}
 	}
 	if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text, Calls: answer.Calls}); err != nil {
 		return err
 	}
 	results := make([]ToolResult, 0, len(answer.Calls))
 	for _, c := range answer.Calls {
+		if isObject(c.Input) {
+			if err := t.sink.ToolInput(c); err != nil {
+				return err
+			}
+		}
 		start := time.Now()
 		r, err := t.call(ctx, c)
 		if err != nil {

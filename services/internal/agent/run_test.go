@@ -153,12 +153,12 @@ text me
 text see.
 start echo_0 echo
 start echo_1 echo
-input echo_0 {"a":1}
-input echo_1 {"b":2}
 history assistant
+input echo_0 {"a":1}
 tool_start echo_0 echo
 tool_done echo_0 echo
 result echo_0 false echo {"a":1}
+input echo_1 {"b":2}
 tool_start echo_1 echo
 tool_done echo_1 echo
 result echo_1 false echo {"b":2}
@@ -384,7 +384,7 @@ func TestCancelInsideStreamKeepsText(t *testing.T) {
 }
 
 func TestSinkErrorsEndTheTurn(t *testing.T) {
-	for _, at := range []string{"planning", "text", "start", "input", "history assistant", "tool_start", "noise", "tool_done", "result", "history tool"} {
+	for _, at := range []string{"planning", "text", "start", "history assistant", "input", "tool_start", "noise", "tool_done", "result", "history tool"} {
 		t.Run(at, func(t *testing.T) {
 			noisy := deed{name: "echo", run: func(ctx context.Context, _ string) (string, error) {
 				Report(ctx, Progress{Phase: "noise"})
@@ -428,7 +428,7 @@ func TestReport(t *testing.T) {
 	Report(kept, Progress{Phase: "late"})
 	Report(context.Background(), Progress{Phase: "stray"})
 	all := strings.Join(s.lines, "\n")
-	if !strings.Contains(all, "history assistant\nscratchpad_start pad_0 one\nscratchpad_done other two\nresult pad_0 false fine\n") ||
+	if !strings.Contains(all, "history assistant\ninput pad_0 {}\nscratchpad_start pad_0 one\nscratchpad_done other two\nresult pad_0 false fine\n") ||
 		strings.Contains(all, "late") || strings.Contains(all, "tool_start") {
 		t.Errorf("got:\n%s", all)
 	}

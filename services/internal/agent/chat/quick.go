@@ -121,6 +121,7 @@ func (q *quick) dig(v gjson.Result, said bool) {
 type template struct {
 	chunk   []byte
 	holes   []hole
+	said    hole
 	thought bool
 }
 
@@ -134,11 +135,23 @@ func (t *template) learn(data []byte, holes []hole, thought bool) {
 	t.chunk = append(t.chunk[:0], data...)
 	t.holes = append(t.holes[:0], holes...)
 	t.thought = thought
+	for _, h := range holes {
+		if h.said {
+			t.said = h
+		}
+	}
 }
 
 func (t *template) match(data []byte) (said []byte, ok bool) {
 	if len(t.holes) == 0 {
 		return nil, false
+	}
+	// Mostly nothing but the text differs.
+	if before, after := t.chunk[:t.said.from], t.chunk[t.said.to:]; bytes.HasPrefix(data, before) && bytes.HasSuffix(data, after) {
+		rest := data[len(before):]
+		if n := plain(rest); n >= 0 && n == len(rest)-len(after) {
+			return rest[:n], utf8.Valid(rest[:n])
+		}
 	}
 	done := 0 // of the template
 	for _, h := range t.holes {
