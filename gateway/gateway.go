@@ -127,8 +127,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
+		go s.grpc.Stop()
+		select {
+		case <-done:
+		case <-time.After(lastWords): // a connection that never finished its handshake
+		}
 	}
 	return err
 }

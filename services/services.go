@@ -143,7 +143,13 @@ func (s *Services) openStores(ctx context.Context, c Config) (main, bulk *bolt.D
 		return nil, nil, fmt.Errorf("make the store's directory: %w", err)
 	}
 	owner := filepath.Join(dir, "owner.json")
-	main, err = bolt.Open(bolt.Options{Path: filepath.Join(dir, "main.db"), Limits: store.MainLimits, Logger: c.Log})
+	mainPath, bulkPath := filepath.Join(dir, "main.db"), filepath.Join(dir, "bulk.db")
+	if size(mainPath) == 0 && size(bulkPath) > 0 {
+		// Starting empty would sweep the bulk file, to which nothing leads any more.
+		return nil, nil, fmt.Errorf("%w: %s is missing or empty, but %s is not: put main.db back from a backup, "+
+			"or move both files away to start afresh", store.ErrCorrupt, mainPath, bulkPath)
+	}
+	main, err = bolt.Open(bolt.Options{Path: mainPath, Limits: store.MainLimits, Logger: c.Log})
 	if errors.Is(err, store.ErrInUse) {
 		return nil, nil, inUse(c.Home, owner)
 	}
@@ -151,7 +157,7 @@ func (s *Services) openStores(ctx context.Context, c Config) (main, bulk *bolt.D
 		return nil, nil, err
 	}
 	s.closeFirst("main store", func(context.Context) error { return main.Close() })
-	bulk, err = bolt.Open(bolt.Options{Path: filepath.Join(dir, "bulk.db"), Limits: store.BulkLimits, Logger: c.Log})
+	bulk, err = bolt.Open(bolt.Options{Path: bulkPath, Limits: store.BulkLimits, Logger: c.Log})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,6 +170,15 @@ func (s *Services) openStores(ctx context.Context, c Config) (main, bulk *bolt.D
 	}
 	s.owner = owner
 	return main, bulk, s.Announce(nil)
+}
+
+// size is the size of a file, 0 if there is none.
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // ownerFile says who holds a home.

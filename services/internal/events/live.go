@@ -92,7 +92,8 @@ func (l *Live) Append(ctx context.Context, make func(seq uint64) []byte) error {
 	l.pending += len(event)
 	l.next++
 	if l.timer == nil {
-		l.timer = time.AfterFunc(flushAfter, l.flushLater)
+		// All logs flush at the same moments, so that one commit takes them all.
+		l.timer = time.AfterFunc(flushAfter-time.Duration(time.Now().UnixNano())%flushAfter, l.flushLater)
 	}
 	l.wakeLocked()
 	l.mu.Unlock()

@@ -236,7 +236,7 @@ func TestParametersThatAServerRefuses(t *testing.T) {
 		}
 		switch s := string(body); {
 		case strings.Contains(s, "stream_options"):
-			http.Error(w, `{"detail":[{"msg":"Extra inputs are not permitted","loc":["body","stream_options"]}]}`, 422)
+			http.Error(w, `{"detail":[{"msg":"Extra inputs are not permitted","loc":["body","stream_options"]}]}`, http.StatusUnprocessableEntity)
 		case strings.Contains(s, `"max_tokens"`):
 			http.Error(w, `{"error":{"code":"unsupported_parameter","message":"Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}`, 400)
 		default:
