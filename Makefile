@@ -13,7 +13,7 @@ run: ## serve on 127.0.0.1:26866
 	go run ./cmd/anthill serve
 
 build: ## build bin/anthill
-	go build -trimpath -o $(BIN) ./cmd/anthill
+	go build -o $(BIN) ./cmd/anthill
 
 test: ## all Go tests, with the race detector and black-box tests of the built binary
 	go test -race ./...

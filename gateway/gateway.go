@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -34,6 +35,7 @@ type Options struct {
 	Register func(grpc.ServiceRegistrar)
 	Unary    grpc.UnaryServerInterceptor
 	Stream   grpc.StreamServerInterceptor
+	Codec    encoding.CodecV2 // of the native server
 
 	Listeners      []net.Listener // New owns them
 	AllowedHosts   []string       // beside loopback names and the listeners' addresses
@@ -57,7 +59,7 @@ func New(o Options) (*Server, error) {
 		addrs = append(addrs, l.Addr().String())
 	}
 	policy, err := edge.NewPolicy(edge.Config{Listen: addrs, AllowedHosts: o.AllowedHosts,
-		AllowedOrigins: o.AllowedOrigins, LargeBody: anton.LargeBody, Deny: anton.Deny})
+		AllowedOrigins: o.AllowedOrigins, LargeBody: anton.LargeBody, Deny: anton.Deny, Logger: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +75,7 @@ func New(o Options) (*Server, error) {
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),
 			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
+			grpc.ForceServerCodecV2(o.Codec),
 			grpc.MaxRecvMsgSize(maxMessage),
 			grpc.MaxConcurrentStreams(1000),
 			grpc.ConnectionTimeout(10*time.Second),

@@ -1,17 +1,18 @@
 package services
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -94,40 +95,77 @@ type completeStream struct{ grpc.ServerStream }
 
 func (s completeStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
-		return decodeFault(err)
+		return err
 	}
 	return complete(m)
 }
 
-// decodeFault says of a message that could not be read that the client sent it so.
-func decodeFault(err error) error {
-	if st, ok := status.FromError(err); ok && st.Code() == codes.Internal {
-		return fault.New(fault.Invalid, "INVALID_MESSAGE", "The message could not be decoded.").Because(err)
-	}
-	return err
-}
-
 var required sync.Map // message name -> []protoreflect.FieldDescriptor
 
-// complete refuses a message that lacks what its descriptor marks required: a
-// field with presence must be set, one without must not be zero.
+// complete refuses a message that could not be decoded, that holds NUL in a
+// text, or that lacks what its descriptor marks required: a field with presence
+// must be set, one without must not be zero.
 func complete(req any) error {
 	m, ok := req.(proto.Message)
 	if !ok {
 		return nil
 	}
 	r := m.ProtoReflect()
+	if bytes.Equal(r.GetUnknown(), undecodable) {
+		return fault.New(fault.Invalid, "INVALID_MESSAGE", "The message could not be decoded.")
+	}
 	var missing []fault.Field
 	for _, fd := range requiredFields(r.Descriptor()) {
 		if !r.Has(fd) {
 			missing = append(missing, fault.Field{Path: []string{string(fd.Name())}, Message: "Field required", Type: "missing"})
 		}
 	}
-	if missing == nil {
-		return nil
+	if missing != nil {
+		return &fault.Error{Kind: fault.Invalid, Reason: "MISSING_FIELD",
+			Message: missing[0].Path[0] + ": field required", Fields: missing}
 	}
-	return &fault.Error{Kind: fault.Invalid, Reason: "MISSING_FIELD",
-		Message: missing[0].Path[0] + ": field required", Fields: missing}
+	if path := findNUL(r); path != nil {
+		return fault.BadField("value_error", "A text must not hold NUL", path...)
+	}
+	return nil
+}
+
+// findNUL returns the path of a text that holds NUL, or nil.
+func findNUL(m protoreflect.Message) (path []string) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		name := string(fd.Name())
+		found := func(at string, v protoreflect.Value, kind protoreflect.Kind) bool {
+			var below []string
+			switch {
+			case kind == protoreflect.StringKind && strings.IndexByte(v.String(), 0) >= 0:
+				below = []string{}
+			case kind == protoreflect.MessageKind:
+				below = findNUL(v.Message())
+			}
+			if below == nil {
+				return false
+			}
+			path = append([]string{name}, below...)
+			if at != "" {
+				path = append([]string{name, at}, below...)
+			}
+			return true
+		}
+		switch {
+		case fd.IsMap():
+			v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+				return !found("", k.Value(), fd.MapKey().Kind()) && !found(k.String(), v, fd.MapValue().Kind())
+			})
+		case fd.IsList() && (fd.Kind() == protoreflect.StringKind || fd.Kind() == protoreflect.MessageKind):
+			for i := 0; i < v.List().Len() && path == nil; i++ {
+				found(strconv.Itoa(i), v.List().Get(i), fd.Kind())
+			}
+		case !fd.IsList():
+			found("", v, fd.Kind())
+		}
+		return path == nil
+	})
+	return path
 }
 
 func requiredFields(md protoreflect.MessageDescriptor) []protoreflect.FieldDescriptor {
@@ -143,26 +181,4 @@ func requiredFields(md protoreflect.MessageDescriptor) []protoreflect.FieldDescr
 	}
 	required.Store(md.FullName(), out)
 	return out
-}
-
-// registrar registers services so that a request which cannot be decoded is
-// the client's error: grpc calls it Internal, before any interceptor runs.
-type registrar struct{ grpc.ServiceRegistrar }
-
-func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	own := *desc
-	own.Methods = append([]grpc.MethodDesc(nil), desc.Methods...)
-	for i, m := range desc.Methods {
-		own.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, next grpc.UnaryServerInterceptor) (any, error) {
-			return m.Handler(srv, ctx, func(v any) error {
-				err := dec(v)
-				if err == nil {
-					return nil
-				}
-				st, _ := fault.Status(decodeFault(err), "")
-				return st.Err()
-			}, next)
-		}
-	}
-	r.ServiceRegistrar.RegisterService(&own, impl)
 }

@@ -101,7 +101,6 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 // Register adds every service to a server. It is used for the native gRPC
 // server and for the in-process channel, with the same interceptors.
 func (s *Services) Register(r grpc.ServiceRegistrar) {
-	r = registrar{r}
 	s.access.Register(r)
 	s.settings.Register(r)
 	s.projects.Register(r)

@@ -77,7 +77,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))
 	}
 	srv, err := gateway.New(gateway.Options{
-		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Listeners: listeners,
+		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Codec: services.Codec(), Listeners: listeners,
 		AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins, Log: log,
 	})
 	if err != nil {

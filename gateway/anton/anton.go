@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -96,11 +98,33 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// What a caller sends as gRPC metadata or deadline is not taken over REST.
 	r.Header.Del("Grpc-Timeout")
-	if handle, params := h.routes.hand(r.Method, r.URL.EscapedPath()); handle != nil {
+	path := r.URL.EscapedPath()
+	switch {
+	case !utf8.ValidString(r.URL.Path):
+		h.refuse(w, r, problem{status: http.StatusNotFound, detail: "Not Found"})
+		return
+	case r.URL.RawQuery != "" && !validQuery(r.URL.RawQuery):
+		h.refuse(w, r, problem{status: http.StatusBadRequest, detail: "The query is not valid UTF-8"})
+		return
+	case h.routes.unsure(path) && !slices.Contains(h.routes.methods(path), r.Method):
+		h.noRoute(w, r)
+		return
+	}
+	if handle, params := h.routes.hand(r.Method, path); handle != nil {
 		handle(w, r, params)
 		return
 	}
 	h.mux.ServeHTTP(w, r)
+}
+
+// validQuery says whether a query decodes to text. What does not decode at all
+// is left to whoever reads it.
+func validQuery(raw string) bool {
+	if !strings.Contains(raw, "%") {
+		return utf8.ValidString(raw)
+	}
+	text, err := url.QueryUnescape(raw)
+	return err != nil || utf8.ValidString(text)
 }
 
 // redirectSlash answers a path with a slash too many as Starlette does.
@@ -165,6 +189,10 @@ func (h *Handler) rewrite(_ context.Context, m proto.Message) (any, error) {
 	switch m := m.(type) {
 	case *antonv1.ListMessagesResponse:
 		return viewMessages(m), nil
+	case *antonv1.Conversation:
+		return viewConversation(m), nil
+	case *antonv1.ListConversationsResponse:
+		return viewConversations(m), nil
 	default:
 		return m, nil
 	}

@@ -37,7 +37,27 @@ func (marshaler) Marshal(v any) ([]byte, error) {
 	if strings.HasPrefix(m.ProtoReflect().Descriptor().ParentFile().Path(), "anton/v1/settings") {
 		opts = camel
 	}
-	return opts.Marshal(m)
+	b, err := opts.Marshal(m)
+	return dropBlanks(b), err
+}
+
+// dropBlanks takes out the blanks that protojson puts between values in some
+// builds and not in others. b is changed; it must be valid JSON.
+func dropBlanks(b []byte) []byte {
+	out, inString := b[:0], false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			inString = !inString
+		case c == '\\' && inString:
+			out = append(out, c)
+			i++
+		case c == ' ' && !inString:
+			continue
+		}
+		out = append(out, b[i])
+	}
+	return out
 }
 
 // Unmarshal implements runtime.Marshaler.

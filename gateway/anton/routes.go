@@ -24,6 +24,7 @@ type handler func(w http.ResponseWriter, r *http.Request, params map[string]stri
 type routes struct {
 	list   []*route
 	byHand []*route
+	tails  []string // last literal before a "**", as "/files"
 }
 
 type route struct {
@@ -72,7 +73,26 @@ func (t *routes) addRule(rule *annotations.HttpRule) {
 func (t *routes) add(method, pattern string, handle handler) *route {
 	r := &route{method: method, segments: strings.Split(pattern[1:], "/"), handle: handle}
 	t.list = append(t.list, r)
+	if n := len(r.segments); n > 1 && strings.HasSuffix(r.segments[n-1], "=**}") {
+		if tail := "/" + r.segments[n-2]; !slices.Contains(t.tails, tail) {
+			t.tails = append(t.tails, tail)
+		}
+	}
 	return r
+}
+
+// unsure says whether the generated mux could take a path for another one: it
+// lets a path end where a parameter should be, and splits parameters at %2F.
+func (t *routes) unsure(path string) bool {
+	if len(path) > 1 && path[len(path)-1] == '/' {
+		return true
+	}
+	for _, tail := range t.tails {
+		if strings.HasSuffix(path, tail) {
+			return true
+		}
+	}
+	return strings.Contains(path, "%2F") || strings.Contains(path, "%2f")
 }
 
 func (t *routes) addHand(method, pattern string, handle handler) {
@@ -126,8 +146,8 @@ func (r *route) match(path string) (params map[string]string, ok bool) {
 			continue
 		}
 		value, err := url.PathUnescape(part)
-		if err != nil || value == "" {
-			return nil, false
+		if err != nil || value == "" || !deep && strings.Contains(value, "/") {
+			return nil, false // no id or name holds a slash
 		}
 		if params == nil {
 			params = map[string]string{}

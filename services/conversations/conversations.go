@@ -60,9 +60,21 @@ func (r *Room) view(rd store.Reader, c *conversation) (*antonv1.Conversation, er
 	return v, nil
 }
 
-// isoTime is how the reference prints times (anton.md 1.3).
+// isoTime is how the reference prints times (anton.md 1.3), in the form of
+// "2006-01-02T15:04:05.000000+00:00". Lists print hundreds, so it is not left
+// to time.Format.
 func isoTime(ms int64) string {
-	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000000+00:00")
+	t := time.UnixMilli(ms).UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	out := []byte("0000-00-00T00:00:00.000000+00:00")
+	for _, f := range [...]struct{ at, digits, value int }{{0, 4, year}, {5, 2, int(month)}, {8, 2, day},
+		{11, 2, hour}, {14, 2, minute}, {17, 2, second}, {20, 3, int(ms % 1000)}} {
+		for i, v := f.digits-1, f.value; i >= 0; i, v = i-1, v/10 {
+			out[f.at+i] = byte('0' + v%10)
+		}
+	}
+	return string(out)
 }
 
 // ListConversations implements antonv1.ConversationsServiceServer.

@@ -188,7 +188,10 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 
 // dropBulk removes everything a turn has in the bulk store.
 func (r *Room) dropBulk(ctx context.Context, turnID string) error {
-	return deleteRange(ctx, r.opt.Bulk, store.Prefix(bulkPrefix(turnID)))
+	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(turnID))); err != nil {
+		return err
+	}
+	return deleteRange(ctx, r.opt.Bulk, store.Prefix(logPrefix(turnID)))
 }
 
 func deleteRange(ctx context.Context, db store.DB, rg store.Range) error {
@@ -215,10 +218,10 @@ func deleteRange(ctx context.Context, db store.DB, rg store.Range) error {
 	}
 }
 
-// sweepBulk removes what a crash left between writing a body and storing the
-// turn that refers to it.
+// sweepBulk removes the bodies that a crash left between writing one and storing
+// the turn that refers to it. (A log begins only after its turn is stored.)
 func (r *Room) sweepBulk(ctx context.Context) error {
-	all := store.Prefix(key.Of("turn"))
+	all := store.Prefix(key.Of("turn_body"))
 	for start := all.Start; ; {
 		var turnID string
 		err := r.opt.Bulk.View(ctx, func(rd store.Reader) error {
@@ -234,7 +237,7 @@ func (r *Room) sweepBulk(ctx context.Context) error {
 		if err != nil || turnID == "" {
 			return err
 		}
-		start = store.Prefix(bulkPrefix(turnID)).End
+		start = store.Prefix(bodiesOf(turnID)).End
 		known := r.liveTurn(turnID) != nil
 		err = r.opt.Main.View(ctx, func(rd store.Reader) error {
 			rec, err := turns.Lookup(rd, "id", key.Key(nil).Str(turnID))

@@ -132,12 +132,13 @@ func rowKey(convKey string, ordinal, n uint64) key.Key {
 	return rowPrefix(convKey).Uint(ordinal).Uint(n)
 }
 
-// Everything a turn has in the bulk store is under bulkPrefix.
-func bulkPrefix(turnID string) key.Key { return key.Of("turn").Str(turnID) }
+// logPrefix covers the events of a turn in the bulk store.
+func logPrefix(turnID string) key.Key { return key.Of("turn_log").Str(turnID) }
 
-func logPrefix(turnID string) key.Key { return bulkPrefix(turnID).Str("log") }
+// bodiesOf covers a turn's large bodies there, bodyPrefix one of them.
+func bodiesOf(turnID string) key.Key { return key.Of("turn_body").Str(turnID) }
 
-func bodyPrefix(turnID string, n uint64) key.Key { return bulkPrefix(turnID).Str("body").Uint(n) }
+func bodyPrefix(turnID string, n uint64) key.Key { return bodiesOf(turnID).Uint(n) }
 
 func parseRowKey(k []byte) (ordinal, n uint64, err error) {
 	p := key.Parse(k)

@@ -217,11 +217,13 @@ func TestDeletionRemovesEverything(t *testing.T) {
 	var ids []string
 	err := h.bulk.View(t.Context(), func(rd store.Reader) error {
 		ids = nil
-		for k := range rd.Scan(store.Prefix(key.Of("turn"))) {
-			p := key.Parse(k)
-			p.Str()
-			if id := p.Str(); len(ids) == 0 || ids[len(ids)-1] != id {
-				ids = append(ids, id)
+		for _, table := range []string{"turn_body", "turn_log"} {
+			for k := range rd.Scan(store.Prefix(key.Of(table))) {
+				p := key.Parse(k)
+				p.Str()
+				if id := p.Str(); len(ids) == 0 || ids[len(ids)-1] != id {
+					ids = append(ids, id)
+				}
 			}
 		}
 		return nil

@@ -103,6 +103,8 @@ func baseURL(raw string) (*url.URL, error) {
 func transport() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a compressor on the way would hold tokens back
+	t.MaxIdleConnsPerHost = 64  // turns run side by side, mostly at one host
+	t.ReadBufferSize = 32 << 10 // a burst of small chunks in few reads
 	return t
 }
 

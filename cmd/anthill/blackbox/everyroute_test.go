@@ -1,0 +1,314 @@
+package blackbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	antonv1 "anthill/gen/anton/v1"
+)
+
+// everyRoute calls each route by both doors and compares the answers.
+type everyRoute struct {
+	t             *testing.T
+	s             *server
+	rest, rpc     map[string]bool // called
+	conversations antonv1.ConversationsServiceClient
+	responses     antonv1.ResponsesServiceClient
+	projects      antonv1.ProjectsServiceClient
+	files         antonv1.ProjectFilesServiceClient
+	settings      antonv1.SettingsServiceClient
+	health        antonv1.HealthServiceClient
+	access        antonv1.AccessServiceClient
+}
+
+func (e *everyRoute) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	e.rpc[method] = true
+	return next(ctx, method, req, reply, cc, opts...)
+}
+
+func (e *everyRoute) stream(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	e.rpc[method] = true
+	return next(ctx, d, cc, method, opts...)
+}
+
+// call makes a REST call by its template.
+func (e *everyRoute) call(route string, body any, args ...string) answer {
+	e.t.Helper()
+	e.rest[route] = true
+	method, template, _ := strings.Cut(route, " ")
+	i := 0
+	path := routeOf(method, template).path(func(string) string { i++; return args[i-1] })
+	if i < len(args) {
+		path += args[i] // the query
+	}
+	return e.s.do(method, path, body)
+}
+
+func routeOf(method, template string) route { return route{method: method, template: template} }
+
+// same compares a REST answer with the message that gRPC answered.
+func same[M proto.Message](e *everyRoute, a answer, m M, err error) {
+	e.t.Helper()
+	e.compare(a, m, err, func(v any) any { return v })
+}
+
+// alike compares only the shapes: both calls made something of their own.
+func alike[M proto.Message](e *everyRoute, a answer, m M, err error) {
+	e.t.Helper()
+	e.compare(a, m, err, shapeOf)
+}
+
+func (e *everyRoute) compare(a answer, m proto.Message, err error, view func(any) any) {
+	e.t.Helper()
+	if err != nil {
+		e.t.Fatalf("gRPC beside %s: %v", a.what, err)
+	}
+	rest := a.ok()
+	opts := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
+	if strings.HasSuffix(m.ProtoReflect().Descriptor().ParentFile().Path(), "settings.proto") {
+		opts.UseProtoNames = false
+	}
+	data, err := opts.Marshal(m)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	rpc := decode[object](e.t, data)
+	if !reflect.DeepEqual(view(rest), view(rpc)) {
+		e.t.Errorf("%s:\nREST %s\ngRPC %s", a.what, clip(a.body), clip(data))
+	}
+}
+
+// shapeOf replaces values by their types.
+func shapeOf(v any) any {
+	switch v := v.(type) {
+	case object:
+		out := object{}
+		for k, x := range v {
+			out[k] = shapeOf(x)
+		}
+		return out
+	case []any:
+		out := []any{}
+		for _, x := range v {
+			out = append(out, shapeOf(x))
+		}
+		return out
+	}
+	return fmt.Sprintf("%T", v)
+}
+
+func (e *everyRoute) healthRoutes(t *testing.T) {
+	h, err := e.health.GetHealth(e.s.call(), &antonv1.GetHealthRequest{})
+	same(e, e.call("GET /health", nil), h, err)
+	b, err := e.health.GetBanner(e.s.call(), &antonv1.GetBannerRequest{})
+	same(e, e.call("GET /", nil), b, err)
+	st, err := e.health.GetBrowseStatus(e.s.call(), &antonv1.GetBrowseStatusRequest{})
+	same(e, e.call("GET /v1/browse/status", nil), st, err)
+	c, err := e.access.GetCaller(e.s.call(), &antonv1.GetCallerRequest{})
+	if err != nil || c.Kind != "local" {
+		t.Errorf("caller %v %v", c, err)
+	}
+}
+
+func (e *everyRoute) projectRoutes(*testing.T) {
+	p, err := e.projects.CreateProject(e.s.call(), &antonv1.CreateProjectRequest{Name: proto.String("by grpc")})
+	alike(e, e.call("POST /v1/projects", object{"name": "by rest"}), p, err)
+	l, err := e.projects.ListProjects(e.s.call(), &antonv1.ListProjectsRequest{})
+	same(e, e.call("GET /v1/projects", nil), l, err)
+	a, err := e.projects.SetActiveProject(e.s.call(), &antonv1.SetActiveProjectRequest{Name: proto.String("by-grpc")})
+	same(e, e.call("PUT /v1/projects/active", object{"name": "by-grpc"}), a, err)
+	a, err = e.projects.GetActiveProject(e.s.call(), &antonv1.GetActiveProjectRequest{})
+	same(e, e.call("GET /v1/projects/active", nil), a, err)
+	p, err = e.projects.RenameProject(e.s.call(), &antonv1.RenameProjectRequest{Project: "by-grpc", Name: proto.String("grpc")})
+	alike(e, e.call("PATCH /v1/projects/{project}", object{"name": "rest"}, "by-rest"), p, err)
+	d, err := e.projects.DeleteProject(e.s.call(), &antonv1.DeleteProjectRequest{Project: "grpc"})
+	alike(e, e.call("DELETE /v1/projects/{project}", nil, "rest"), d, err)
+}
+
+func (e *everyRoute) fileRoutes(t *testing.T) {
+	const read, raw = "GET /v1/projects/{project}/files/{path=**}", "GET /v1/projects/{project}/files-raw/{path=**}"
+	w, err := e.files.WriteFile(e.s.call(), &antonv1.WriteFileRequest{Project: "general", Path: "sub/grpc.txt", Content: proto.String("häßlich")})
+	alike(e, e.call("PUT /v1/projects/{project}/files/{path=**}", object{"content": "häßlich"}, "general", "sub/rest%20file.txt"), w, err)
+	for _, path := range []string{"sub/grpc.txt", "sub/rest file.txt", ".anton/anton.md"} {
+		f, err := e.files.ReadFile(e.s.call(), &antonv1.ReadFileRequest{Project: "general", Path: path})
+		same(e, e.call(read, nil, "general", strings.ReplaceAll(path, " ", "%20")), f, err)
+	}
+	l, err := e.files.ListFiles(e.s.call(), &antonv1.ListFilesRequest{Project: "general"})
+	same(e, e.call("GET /v1/projects/{project}/files", nil, "general"), l, err)
+	in, err := e.files.GetInstructions(e.s.call(), &antonv1.GetInstructionsRequest{Project: "general"})
+	same(e, e.call("GET /v1/projects/{project}/instructions", nil, "general"), in, err)
+
+	e.uploads(t)
+	a := e.call(raw, nil, "general", "rest.bin")
+	if a.status != http.StatusOK || string(a.body) != "\x00\xffrest" || !strings.HasPrefix(a.header.Get("Content-Disposition"), "attachment") ||
+		a.header.Get("Content-Security-Policy") == "" || a.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("%v %v", a, a.header)
+	}
+	dl, err := e.files.DownloadFile(e.s.call(), &antonv1.DownloadFileRequest{Project: "general", Path: "grpc.bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := receive(dl)
+	var data []byte
+	for _, part := range parts {
+		data = append(data, part.GetData()...)
+	}
+	if err != nil || parts[0].GetHeader().GetName() != "grpc.bin" || string(data) != "\x00\xffgrpc" {
+		t.Errorf("download: %v %v", parts, err)
+	}
+	d, err := e.files.DeleteFile(e.s.call(), &antonv1.DeleteFileRequest{Project: "general", Path: "sub/grpc.txt"})
+	alike(e, e.call("DELETE /v1/projects/{project}/files/{path=**}", nil, "general", "sub/rest%20file.txt"), d, err)
+}
+
+// form is a multipart body with files of these names and contents in turn.
+func form(t *testing.T, pairs ...string) (body []byte, contentType string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(pairs); i += 2 {
+		part, err := w.CreateFormFile("files", pairs[i])
+		if err == nil {
+			_, err = io.WriteString(part, pairs[i+1])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), w.FormDataContentType()
+}
+
+func (e *everyRoute) uploads(t *testing.T) {
+	const upload = "/v1/projects/general/files/upload"
+	e.rest["POST /v1/projects/{project}/files/upload"] = true
+	body, typ := form(t, "rest.bin", "\x00\xffrest", ".dot", "x", "../up.txt", "x", "big.bin", strings.Repeat("b", 11<<20))
+	o := e.s.do(http.MethodPost, upload, body, headers("Content-Type", typ)).ok()
+	var got []string
+	for _, r := range o["results"].([]any) {
+		r := r.(object)
+		got = append(got, fmt.Sprintf("%v %v %v %v", r["name"], r["ok"], r["size"], r["error"] != nil))
+	}
+	want := []string{"rest.bin true 6 false", ".dot false <nil> true", "up.txt true 1 false", "big.bin true 1.1534336e+07 false"}
+	if !slices.Equal(got, want) {
+		t.Errorf("upload: %q, want %q", got, want)
+	}
+	up, err := e.files.UploadFiles(e.s.call())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*antonv1.UploadFilesRequest{
+		{Part: &antonv1.UploadFilesRequest_Header{Header: &antonv1.UploadHeader{Project: "general", Name: "grpc.bin"}}},
+		{Part: &antonv1.UploadFilesRequest_Data{Data: []byte("\x00\xff")}}, {Part: &antonv1.UploadFilesRequest_Data{Data: []byte("grpc")}},
+		{Part: &antonv1.UploadFilesRequest_Header{Header: &antonv1.UploadHeader{Name: "../up.txt"}}},
+	} {
+		if err := up.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := up.CloseAndRecv()
+	if err != nil || len(res.Results) != 2 || !res.Results[0].Ok || res.Results[0].Size != 6 || res.Results[1].Ok || res.Results[1].Error == "" {
+		t.Errorf("upload by gRPC: %v %v", res, err)
+	}
+}
+
+func (e *everyRoute) responseRoutes(t *testing.T) {
+	e.rest["POST /v1/responses"], e.rest["GET /v1/responses/tail"] = true, true
+	tn := e.s.ask(object{"input": "rest?", "conversation": "rest"}).turn()
+	rpc, err := e.responses.CreateResponse(e.s.call(), &antonv1.CreateResponseRequest{Conversation: "grpc",
+		Input: []*antonv1.InputItem{{Role: "user", Text: "grpc?"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := receive(rpc)
+	if err != nil || eventText(all) != "About grpc?" || tn.text != "About rest?" {
+		t.Errorf("%q, %q, %v", tn.text, eventText(all), err)
+	}
+	for _, id := range []string{"rest", "grpc"} {
+		frames := e.s.tail(id, 0).rest()
+		rpc, err := e.responses.TailResponse(e.s.call(), &antonv1.TailResponseRequest{ConversationId: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := receive(rpc)
+		if err != nil || len(events) != len(frames) || eventText(events) != textOf(frames) {
+			t.Fatalf("tail of %s: %d events %q by gRPC, %d events %q by REST, %v", id, len(events), eventText(events), len(frames), textOf(frames), err)
+		}
+		for i, ev := range events {
+			if int64(ev.SequenceNumber) != frames[i].seq() || ev.AtMs != frames[i].AtMs {
+				t.Errorf("event %d of %s: %v, %s", i, id, ev, frames[i].data)
+			}
+		}
+	}
+	for _, id := range []string{"rest", "unknown"} {
+		f, err := e.responses.GetInFlight(e.s.call(), &antonv1.GetInFlightRequest{ConversationId: id})
+		same(e, e.call("GET /v1/responses/in-flight", nil, "?conversation_id="+id), f, err)
+		c, err := e.responses.CancelResponse(e.s.call(), &antonv1.CancelResponseRequest{ConversationId: id})
+		same(e, e.call("POST /v1/responses/cancel", object{"conversation_id": id}), c, err)
+	}
+	l, err := e.responses.ListInFlight(e.s.call(), &antonv1.ListInFlightRequest{})
+	same(e, e.call("GET /v1/responses/in-flight-list", nil), l, err)
+}
+
+func (e *everyRoute) conversationRoutes(t *testing.T) {
+	for _, project := range []string{"", "all", "general", "unknown"} {
+		l, err := e.conversations.ListConversations(e.s.call(), &antonv1.ListConversationsRequest{Project: project, Limit: proto.Int32(5)})
+		same(e, e.call("GET /v1/conversations", nil, "?limit=5&project="+project), l, err)
+		if project != "" {
+			same(e, e.call("GET /v1/projects/{project}/conversations", nil, project, "?limit=5"), l, err)
+		}
+	}
+	c, err := e.conversations.GetConversation(e.s.call(), &antonv1.GetConversationRequest{Id: "rest"})
+	same(e, e.call("GET /v1/conversations/{id}", nil, "rest"), c, err)
+
+	a := e.call("GET /v1/conversations/{id}/messages", nil, "rest")
+	a.ok()
+	rest := decode[struct{ Messages []message }](t, a.body).Messages
+	ms, err := e.conversations.ListMessages(e.s.call(), &antonv1.ListMessagesRequest{Id: "rest"})
+	if err != nil || len(ms.Messages) != len(rest) {
+		t.Fatalf("%d messages by REST, by gRPC %v %v", len(rest), ms, err)
+	}
+	for i, m := range ms.Messages {
+		r := rest[i]
+		if m.Role != r.Role || m.Content != r.Content || m.TurnId != r.TurnID || m.Status != r.Status || len(m.Events) != len(r.Events) {
+			t.Errorf("message %d: %+v by REST, %v by gRPC", i, r, m)
+		}
+	}
+	u, err := e.conversations.UpdateConversation(e.s.call(), &antonv1.UpdateConversationRequest{Id: "grpc", Title: proto.String("New")})
+	alike(e, e.call("PATCH /v1/conversations/{id}", object{"title": "New"}, "rest"), u, err)
+	d, err := e.conversations.DeleteTurn(e.s.call(), &antonv1.DeleteTurnRequest{Id: "grpc", TurnIndex: 0})
+	alike(e, e.call("DELETE /v1/conversations/{id}/turns/{turn_index}", nil, "rest", "0"), d, err)
+	w, err := e.conversations.WatchConversations(e.s.call(), &antonv1.WatchConversationsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev, err := w.Recv(); err != nil || len(ev.GetSnapshot().GetConversations()) != 2 {
+		t.Errorf("watch: %v %v", ev, err)
+	}
+	del, err := e.conversations.DeleteConversation(e.s.call(), &antonv1.DeleteConversationRequest{Id: "grpc"})
+	alike(e, e.call("DELETE /v1/conversations/{id}", nil, "rest"), del, err)
+}
+
+func (e *everyRoute) settingsRoutes(t *testing.T) {
+	st, err := e.settings.GetSettings(e.s.call(), &antonv1.GetSettingsRequest{})
+	a := e.call("GET /v1/settings", nil)
+	same(e, a, st, err)
+	if strings.Contains(string(a.body), e.s.opts.model.key) {
+		t.Errorf("settings: %v", a)
+	}
+	u, err := e.settings.UpdateSettings(e.s.call(), &antonv1.UpdateSettingsRequest{Tone: proto.String("terse")})
+	same(e, e.call("PUT /v1/settings", object{"tone": "terse"}), u, err)
+}

@@ -1,0 +1,241 @@
+package blackbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+type object = map[string]any
+
+// answer is a whole HTTP answer.
+type answer struct {
+	t      *testing.T
+	what   string
+	status int
+	header http.Header
+	body   []byte
+}
+
+// headers makes a header of names and values in turn.
+func headers(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		h.Add(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+// request builds a request; a body that is no string, bytes or reader is sent
+// as JSON. The path is sent as it is.
+func (s *server) request(ctx context.Context, method, path string, body any, h http.Header) *http.Request {
+	s.t.Helper()
+	var r io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		r = strings.NewReader(b)
+	case []byte:
+		r = bytes.NewReader(b)
+	case io.Reader:
+		r = b
+	default:
+		data, err := json.Marshal(b)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		r = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if r != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if s.opts.key != "" {
+		req.Header.Set("Authorization", "Bearer "+s.opts.key)
+	}
+	for k, v := range h {
+		if k == "Host" {
+			req.Host = v[0]
+		} else {
+			req.Header[k] = v
+		}
+	}
+	return req
+}
+
+// do makes a request and reads the whole answer.
+func (s *server) do(method, path string, body any, h ...http.Header) answer {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	var header http.Header
+	if len(h) > 0 {
+		header = h[0]
+	}
+	res, err := s.http.Do(s.request(ctx, method, path, body, header))
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return s.read(method+" "+path, res)
+}
+
+func (s *server) read(what string, res *http.Response) answer {
+	s.t.Helper()
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatalf("%s: read the answer: %v", what, err)
+	}
+	return answer{s.t, what, res.StatusCode, res.Header, data}
+}
+
+func (s *server) get(path string) answer    { s.t.Helper(); return s.do(http.MethodGet, path, nil) }
+func (s *server) delete(path string) answer { s.t.Helper(); return s.do(http.MethodDelete, path, nil) }
+func (s *server) post(path string, body any) answer {
+	s.t.Helper()
+	return s.do(http.MethodPost, path, body)
+}
+func (s *server) put(path string, body any) answer {
+	s.t.Helper()
+	return s.do(http.MethodPut, path, body)
+}
+func (s *server) patch(path string, body any) answer {
+	s.t.Helper()
+	return s.do(http.MethodPatch, path, body)
+}
+func (a answer) String() string { return fmt.Sprintf("%s: %d %s", a.what, a.status, clip(a.body)) }
+func (a answer) object() object { a.t.Helper(); return decode[object](a.t, a.body) }
+func (a answer) into(v any)     { a.t.Helper(); decodeInto(a.t, a.body, v) }
+
+// ok is the JSON object of an answer that must be 200.
+func (a answer) ok() object {
+	a.t.Helper()
+	if a.status != http.StatusOK {
+		a.t.Fatalf("%v, want 200", a)
+	}
+	if typ := a.header.Get("Content-Type"); !strings.HasPrefix(typ, "application/json") {
+		a.t.Errorf("%v: Content-Type %q", a, typ)
+	}
+	return a.object()
+}
+
+// refused checks an error answer: its status, FastAPI's detail (empty: any
+// sentence), and OpenAI's error beside it where SDKs call.
+func (a answer) refused(status int, detail string) object {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%v, want %d", a, status)
+	}
+	o := a.shape()
+	if got, isText := o["detail"].(string); detail != "" && (!isText || got != detail) {
+		a.t.Errorf("%v, want detail %q", a, detail)
+	}
+	return o
+}
+
+// shape checks the form of an error answer.
+func (a answer) shape() object {
+	a.t.Helper()
+	if typ := a.header.Get("Content-Type"); typ != "application/json" {
+		a.t.Errorf("%v: Content-Type %q", a, typ)
+	}
+	o := a.object()
+	switch d := o["detail"].(type) {
+	case string:
+		if d == "" || a.status == http.StatusUnprocessableEntity {
+			a.t.Errorf("%v: detail must be a list for 422, a sentence else", a)
+		}
+	case []any:
+		if len(d) == 0 || a.status != http.StatusUnprocessableEntity {
+			a.t.Errorf("%v: detail must be a list for 422, a sentence else", a)
+		}
+		for _, e := range d {
+			e, _ := e.(object)
+			loc, _ := e["loc"].([]any)
+			typ, _ := e["type"].(string)
+			msg, _ := e["msg"].(string)
+			if len(loc) == 0 || typ == "" || msg == "" {
+				a.t.Errorf("%v: entry of detail without type, loc or msg", a)
+			}
+		}
+	default:
+		a.t.Errorf("%v: no detail", a)
+	}
+	_, path, _ := strings.Cut(a.what, " ")
+	shared := strings.HasPrefix(path, "/v1/responses") || strings.HasPrefix(path, "/v1/conversations")
+	e, isObject := o["error"].(object)
+	if shared != isObject {
+		a.t.Errorf("%v: error object there: %v, want %v", a, isObject, shared)
+	}
+	if isObject {
+		msg, _ := e["message"].(string)
+		typ, _ := e["type"].(string)
+		_, hasParam := e["param"]
+		_, hasCode := e["code"]
+		if msg == "" || typ == "" || !hasParam || !hasCode {
+			a.t.Errorf("%v: error lacks message, type, param or code", a)
+		}
+	}
+	return o
+}
+
+// raw sends bytes over a connection of its own and reads until the server
+// closes it, or for as long as the test is patient.
+func (s *server) raw(request string) string {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, request); err != nil {
+		s.t.Fatal(err)
+	}
+	data, err := io.ReadAll(c)
+	if err != nil && len(data) == 0 {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func decodeInto(t *testing.T, data []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatalf("not the JSON that was expected: %v: %s", err, clip(data))
+	}
+}
+
+func decode[T any](t *testing.T, data []byte) (v T) {
+	t.Helper()
+	decodeInto(t, data, &v)
+	return v
+}
+
+func clip(b []byte) string {
+	if len(b) > 600 {
+		return string(b[:600]) + "…"
+	}
+	return string(b)
+}
+
+// str finds a text in nested objects.
+func str(o object, path ...string) string {
+	for _, p := range path[:len(path)-1] {
+		o, _ = o[p].(object)
+	}
+	s, _ := o[path[len(path)-1]].(string)
+	return s
+}
