@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
@@ -67,6 +69,27 @@ func (ch *channel) Invoke(ctx context.Context, method string, args, reply any, o
 		return err
 	}
 	return copyMessage(reply, resp)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (ch *channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := ch.Channel.NewStream(ctx, desc, method, opts...)
+	if err != nil || desc.ClientStreams {
+		return s, err
+	}
+	return oneRequest{s}, nil
+}
+
+// oneRequest is a call whose request is a single message. If the handler has
+// refused it before the message was sent, Recv tells why, as it does with grpc.
+type oneRequest struct{ grpc.ClientStream }
+
+// SendMsg implements grpc.ClientStream.
+func (s oneRequest) SendMsg(m any) error {
+	if err := s.ClientStream.SendMsg(m); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func copyMessage(into, from any) error {

@@ -52,6 +52,8 @@ func (c *chain) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		} else if err != nil && s.Context().Err() != nil {
+			err = s.Context().Err() // the caller has gone: whatever failed, failed by that
 		}
 		if err != nil {
 			err = c.outside(info.FullMethod, err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -158,11 +159,23 @@ func TestBusyFromTheFirstMoment(t *testing.T) {
 		}()
 	}
 	c := p.next()
+	next := func() answer {
+		t.Helper()
+		select {
+		case a := <-results:
+			return a
+		case c := <-p.calls:
+			t.Fatalf("%q runs beside another turn of its conversation", c.asked())
+		case <-time.After(patience):
+			t.Fatal("a request is not answered")
+		}
+		return answer{}
+	}
 	for range n - 1 {
-		(<-results).refused(http.StatusConflict, "")
+		next().refused(http.StatusConflict, "")
 	}
 	c.say("you won")
-	(<-results).ok()
+	next().ok()
 	all.Wait()
 	if ms := messages(t, s, "race"); len(ms) != 2 || ms[0].Content != c.asked() {
 		t.Errorf("stored %+v", ms)

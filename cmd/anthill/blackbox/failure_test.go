@@ -93,9 +93,9 @@ func TestProviderFailure(t *testing.T) {
 				whole <- s.read("POST /v1/responses", res)
 			}()
 			tc.answer(p.nextFor(t))
-			a, ok := <-whole
-			if !ok {
-				return
+			a := <-whole // bounded by the request's own patience
+			if a.t == nil {
+				t.Fatal("no answer")
 			}
 			o := a.refused(tc.status, tn.end.Message)
 			if str(o, "error", "code") != tc.code || a.header.Get("X-Should-Retry") != "false" {

@@ -115,7 +115,6 @@ func (s *server) patch(path string, body any) answer {
 }
 func (a answer) String() string { return fmt.Sprintf("%s: %d %s", a.what, a.status, clip(a.body)) }
 func (a answer) object() object { a.t.Helper(); return decode[object](a.t, a.body) }
-func (a answer) into(v any)     { a.t.Helper(); decodeInto(a.t, a.body, v) }
 
 // ok is the JSON object of an answer that must be 200.
 func (a answer) ok() object {

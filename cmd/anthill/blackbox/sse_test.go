@@ -56,12 +56,6 @@ func (f frame) terminal() bool {
 
 func (f frame) seq() int64 { return *f.Seq }
 
-// response is the snapshot that the event carries.
-func (f frame) response(t *testing.T) response {
-	t.Helper()
-	return decode[response](t, f.Response)
-}
-
 // stream is an event stream that is being read.
 type stream struct {
 	t      *testing.T

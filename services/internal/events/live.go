@@ -44,7 +44,6 @@ type Live struct {
 	next     uint64        // seq of the next entry
 	reserved uint64        // seqs below this may be shown
 	sealed   bool
-	err      error // the last flush failed
 	watchers map[chan struct{}]struct{}
 	timer    *time.Timer
 }
@@ -102,7 +101,7 @@ func (l *Live) Append(ctx context.Context, make func(seq uint64) []byte) error {
 
 // flushLater is the owner-less tick of a log; Seal and Close stop it.
 func (l *Live) flushLater() {
-	// A failure is kept in l.err and tried again with the next entry.
+	// What failed to be written stays pending and is tried again.
 	if err := l.Flush(context.Background()); err != nil {
 		l.mu.Lock()
 		if l.timer == nil && !l.sealed {
@@ -134,12 +133,11 @@ func (l *Live) Flush(ctx context.Context) error {
 	}
 	err := l.write(ctx, first, chunk, reserve)
 
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.err = err
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.flushed += len(chunk)
 	for _, e := range chunk {
 		l.pending -= len(e.Event)
