@@ -146,17 +146,14 @@ func TestBusyFromTheFirstMoment(t *testing.T) {
 	results := make(chan answer, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			body := fmt.Sprintf(`{"input":"asker %d","conversation":"race","stream":false}`, i)
-			res, err := s.http.Do(s.request(t.Context(), http.MethodPost, "/v1/responses", body, nil))
+		all.Go(func() {
+			a, err := s.try(http.MethodPost, "/v1/responses", object{"input": fmt.Sprintf("asker %d", i), "conversation": "race", "stream": false})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			results <- s.read("POST /v1/responses", res)
-		}()
+			results <- a
+		})
 	}
 	c := p.next()
 	next := func() answer {

@@ -84,18 +84,16 @@ func TestProviderFailure(t *testing.T) {
 
 			whole := make(chan answer, 1)
 			go func() {
-				res, err := s.http.Do(s.request(t.Context(), http.MethodPost, "/v1/responses", object{"input": "try", "stream": false}, nil))
+				a, err := s.try(http.MethodPost, "/v1/responses", object{"input": "try", "stream": false})
 				if err != nil {
 					t.Error(err)
-					close(whole)
-					return
 				}
-				whole <- s.read("POST /v1/responses", res)
+				whole <- a
 			}()
 			tc.answer(p.nextFor(t))
-			a := <-whole // bounded by the request's own patience
+			a := <-whole
 			if a.t == nil {
-				t.Fatal("no answer")
+				t.FailNow()
 			}
 			o := a.refused(tc.status, tn.end.Message)
 			if str(o, "error", "code") != tc.code || a.header.Get("X-Should-Retry") != "false" {

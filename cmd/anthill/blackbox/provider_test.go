@@ -173,8 +173,9 @@ func (c *call) try(step func(http.ResponseWriter) bool) bool {
 	case c.steps <- step:
 		return true
 	case <-c.over:
-		return false
+	case <-time.After(patience): // the caller reads nothing
 	}
+	return false
 }
 
 // raw writes bytes of the event stream.

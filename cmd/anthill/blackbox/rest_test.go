@@ -35,8 +35,7 @@ func headers(pairs ...string) http.Header {
 
 // request builds a request; a body that is no string, bytes or reader is sent
 // as JSON. The path is sent as it is.
-func (s *server) request(ctx context.Context, method, path string, body any, h http.Header) *http.Request {
-	s.t.Helper()
+func (s *server) request(ctx context.Context, method, path string, body any, h http.Header) (*http.Request, error) {
 	var r io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -49,13 +48,13 @@ func (s *server) request(ctx context.Context, method, path string, body any, h h
 	default:
 		data, err := json.Marshal(b)
 		if err != nil {
-			s.t.Fatal(err)
+			return nil, err
 		}
 		r = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, r)
 	if err != nil {
-		s.t.Fatal(err)
+		return nil, err
 	}
 	if r != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -70,33 +69,46 @@ func (s *server) request(ctx context.Context, method, path string, body any, h h
 			req.Header[k] = v
 		}
 	}
-	return req
+	return req, nil
 }
 
 // do makes a request and reads the whole answer.
 func (s *server) do(method, path string, body any, h ...http.Header) answer {
 	s.t.Helper()
+	a, err := s.try(method, path, body, h...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a
+}
+
+// try is do for other goroutines than the test's.
+func (s *server) try(method, path string, body any, h ...http.Header) (answer, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	var header http.Header
 	if len(h) > 0 {
 		header = h[0]
 	}
-	res, err := s.http.Do(s.request(ctx, method, path, body, header))
+	what := method + " " + path
+	req, err := s.request(ctx, method, path, body, header)
 	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
+		return answer{}, err
 	}
-	return s.read(method+" "+path, res)
+	res, err := s.http.Do(req)
+	if err != nil {
+		return answer{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return s.read(what, res)
 }
 
-func (s *server) read(what string, res *http.Response) answer {
-	s.t.Helper()
+func (s *server) read(what string, res *http.Response) (answer, error) {
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
 	if err != nil {
-		s.t.Fatalf("%s: read the answer: %v", what, err)
+		return answer{}, fmt.Errorf("%s: read the answer: %w", what, err)
 	}
-	return answer{s.t, what, res.StatusCode, res.Header, data}
+	return answer{s.t, what, res.StatusCode, res.Header, data}, nil
 }
 
 func (s *server) get(path string) answer    { s.t.Helper(); return s.do(http.MethodGet, path, nil) }

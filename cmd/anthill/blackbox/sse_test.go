@@ -91,12 +91,17 @@ func (s *server) stream(method, path string, body any, h ...http.Header) *stream
 	if len(h) > 0 {
 		header = h[0]
 	}
-	res, err := s.http.Do(s.request(ctx, method, path, body, header))
+	req, err := s.request(ctx, method, path, body, header)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := s.http.Do(req)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		s.t.Fatalf("%v (%s), want a stream", s.read(method+" "+path, res), res.Header.Get("Content-Type"))
+		a, err := s.read(method+" "+path, res)
+		s.t.Fatalf("%v %v (%s), want a stream", a, err, res.Header.Get("Content-Type"))
 	}
 	st := &stream{t: s.t, what: method + " " + path, cancel: cancel, header: res.Header, frames: make(chan frame, 1<<16)}
 	go func() {

@@ -150,7 +150,10 @@ func TestDisconnectOfAJSONRequest(t *testing.T) {
 	s := start(t, withModel(p))
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
-	req := s.request(ctx, http.MethodPost, "/v1/responses", object{"input": "count", "conversation": "json", "stream": false}, nil)
+	req, err := s.request(ctx, http.MethodPost, "/v1/responses", object{"input": "count", "conversation": "json", "stream": false}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		_, err := s.http.Do(req)
 		left <- err

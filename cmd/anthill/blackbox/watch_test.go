@@ -18,7 +18,7 @@ type watch struct {
 
 func (s *server) watch(seq uint64, epoch uint32) watch {
 	s.t.Helper()
-	ctx, cancel := context.WithCancel(s.t.Context())
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
 	s.t.Cleanup(cancel)
 	st, err := antonv1.NewConversationsServiceClient(s.dial()).WatchConversations(ctx,
 		&antonv1.WatchConversationsRequest{Seq: seq, Epoch: epoch})
