@@ -96,7 +96,6 @@ func median(x []float64) float64 {
 type reference struct {
 	db    *bbolt.DB
 	queue chan refJob // nil: every caller runs its own transaction
-	last  uint64
 }
 
 type refJob struct {
