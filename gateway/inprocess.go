@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // channel is what REST, SSE and WebSockets call: the same services and
@@ -33,7 +34,7 @@ type endpoint struct {
 // inProcess makes a channel to the services.
 func inProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) *channel {
 	ch := &channel{Channel: &inprocgrpc.Channel{}, unary: unary, endpoints: map[string]endpoint{}}
-	ch.WithServerStreamInterceptor(stream)
+	ch.WithServerStreamInterceptor(stream).WithCloner(handOver{})
 	register(ch)
 	return ch
 }
@@ -89,6 +90,28 @@ func (s oneRequest) SendMsg(m any) error {
 	if err := s.ClientStream.SendMsg(m); !errors.Is(err, io.EOF) {
 		return err
 	}
+	return nil
+}
+
+// handOver passes the messages of streams on instead of copying them twice:
+// whoever sends one on this channel makes it anew and keeps no hold of it.
+type handOver struct{}
+
+// Clone implements inprocgrpc.Cloner.
+func (handOver) Clone(m any) (any, error) { return m, nil }
+
+// Copy implements inprocgrpc.Cloner: out shares what in holds.
+func (handOver) Copy(out, in any) error {
+	dst, ok := out.(proto.Message)
+	src, also := in.(proto.Message)
+	if !ok || !also {
+		return status.Errorf(codes.Internal, "not messages: %T, %T", out, in)
+	}
+	to, from := dst.ProtoReflect(), src.ProtoReflect()
+	from.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(fd, v)
+		return true
+	})
 	return nil
 }
 

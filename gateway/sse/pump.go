@@ -36,7 +36,8 @@ type received[T any] struct {
 // with ctx does, and the caller must cancel ctx after Pump has returned, as a
 // server does with the context of a request. That, and nothing else, ends a recv
 // that is still waiting when the client goes away first.
-func Pump[T any](ctx context.Context, w *Writer, recv func() (T, error), write func(T) error) error {
+func Pump[T any](ctx context.Context, w *Writer, recv func() (T, error), write func(T) error) (err error) {
+	defer func() { err = errors.Join(err, w.End()) }()
 	if err := w.Start(); err != nil {
 		return err
 	}

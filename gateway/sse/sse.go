@@ -29,6 +29,9 @@ const (
 // costs less than one more copy.
 const maxBuffer = 64 << 10
 
+// boundEvery is how old a write deadline may be before a flush renews it.
+const boundEvery = time.Second
+
 // What [Writer.Event] and [Writer.Comment] refuse; nothing is written then.
 var (
 	ErrMultiline = errors.New("sse: text contains a line break")
@@ -62,6 +65,7 @@ type Writer struct {
 	buf     []byte
 	since   time.Time // when buf stopped being empty
 	flushed time.Time // when the client last got something
+	bounded time.Time // when the write deadline was last set
 	err     error
 }
 
@@ -181,25 +185,31 @@ func (w *Writer) send() error {
 }
 
 func (w *Writer) transmit() error {
-	if w.opts.WriteTimeout > 0 {
-		if err := w.deadline(time.Now().Add(w.opts.WriteTimeout)); err != nil {
+	// Setting it costs about as much as a small write does, so a stream that
+	// writes all the time sets it once a second.
+	if now := time.Now(); w.opts.WriteTimeout > 0 && now.Sub(w.bounded) >= boundEvery {
+		if err := w.deadline(now.Add(w.opts.WriteTimeout)); err != nil {
 			return err
 		}
+		w.bounded = now
 	}
 	if len(w.buf) > 0 {
 		if _, err := w.w.Write(w.buf); err != nil {
 			return err
 		}
 	}
-	if err := w.rc.Flush(); err != nil {
-		return err
+	return w.rc.Flush()
+}
+
+// End takes the deadline of the last flush away: left standing it would hit
+// whatever the server writes next on the connection. Call it when nothing
+// more is to be written; [Pump] does.
+func (w *Writer) End() error {
+	if w.bounded.IsZero() {
+		return nil
 	}
-	if w.opts.WriteTimeout > 0 {
-		// Left standing it would hit whatever the server writes next, however
-		// long after this flush.
-		return w.deadline(time.Time{})
-	}
-	return nil
+	w.bounded = time.Time{}
+	return w.deadline(time.Time{})
 }
 
 // deadline bounds the next write where the server can do that.

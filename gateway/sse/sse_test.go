@@ -159,10 +159,10 @@ func TestEventsCollectUntilFlush(t *testing.T) {
 	}
 }
 
-func TestEveryFlushHasItsOwnDeadline(t *testing.T) {
+func TestDeadlineIsRenewedAndTakenAway(t *testing.T) {
 	c := newClient()
 	w := New(c, request(), Options{WriteTimeout: time.Hour})
-	for range 2 {
+	flush := func() {
 		if err := w.Event("e", []byte("1")); err != nil {
 			t.Fatal(err)
 		}
@@ -170,13 +170,17 @@ func TestEveryFlushHasItsOwnDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i, d := range c.deadlines {
-		if set := i%2 == 0; set == d.IsZero() {
-			t.Errorf("deadline %d: %v, want them set and cleared by turns", i, d)
+	flush()
+	flush()
+	w.bounded = w.bounded.Add(-2 * boundEvery) // as if time had passed
+	flush()
+	for range 2 {
+		if err := w.End(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if len(c.deadlines) != 6 {
-		t.Errorf("%d deadlines for three flushes", len(c.deadlines))
+	if n := len(c.deadlines); n != 3 || c.deadlines[0].IsZero() || c.deadlines[1].IsZero() || !c.deadlines[2].IsZero() {
+		t.Errorf("deadlines %v, want two that are set and one that is taken away", c.deadlines)
 	}
 	c = newClient()
 	if err := New(c, request(), Options{WriteTimeout: -1}).Start(); err != nil || len(c.deadlines) != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -44,15 +45,14 @@ type Live struct {
 	next     uint64        // seq of the next entry
 	reserved uint64        // seqs below this may be shown
 	sealed   bool
-	watchers map[chan struct{}]struct{}
+	watchers []chan struct{}
 	timer    *time.Timer
 }
 
 // NewLive starts a log under prefix in the bulk store, with seqs from first
 // on. The caller has made durable that seqs below reserved may be in use.
 func NewLive(bulk store.DB, prefix key.Key, first, reserved uint64) *Live {
-	return &Live{db: bulk, prefix: prefix, next: first, reserved: reserved,
-		watchers: map[chan struct{}]struct{}{}}
+	return &Live{db: bulk, prefix: prefix, next: first, reserved: reserved}
 }
 
 // Next is the seq that the next entry gets.
@@ -238,17 +238,17 @@ func (l *Live) Read(ctx context.Context, from uint64) (entries []store.Entry, do
 func (l *Live) Watch() (wake <-chan struct{}, cancel func()) {
 	c := make(chan struct{}, 1)
 	l.mu.Lock()
-	l.watchers[c] = struct{}{}
+	l.watchers = append(l.watchers, c)
 	l.mu.Unlock()
 	return c, func() {
 		l.mu.Lock()
-		delete(l.watchers, c)
+		l.watchers = slices.DeleteFunc(l.watchers, func(w chan struct{}) bool { return w == c })
 		l.mu.Unlock()
 	}
 }
 
 func (l *Live) wakeLocked() {
-	for c := range l.watchers {
+	for _, c := range l.watchers {
 		select {
 		case c <- struct{}{}:
 		default:
