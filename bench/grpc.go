@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	antonv1 "anthill/gen/anton/v1"
+	"anthill/services"
 )
 
 const (
@@ -21,17 +25,13 @@ const (
 )
 
 // grpcUnary reads one conversation over the port that anthill shares between
-// protocols, and over a plain grpc.Server on a port of its own.
+// protocols, and from the same services on a plain grpc.Server with its own.
 func (b *bench) grpcUnary(ctx context.Context) (_ []result, err error) {
 	anthill, _, err := b.servers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	seed, err := b.conversation(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := peer(ctx, "grpc", seed)
+	plain, err := peer(ctx, "grpc", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +44,9 @@ func (b *bench) grpcUnary(ctx context.Context) (_ []result, err error) {
 			return nil, err
 		}
 		defer hangUp()
+		if err := seedConversation(ctx, p.addr); err != nil {
+			return nil, fmt.Errorf("%s: %w", p, err)
+		}
 		q := &antonv1.GetConversationRequest{Id: conversationID}
 		if answers[i], err = clients[0].GetConversation(ctx, q); err != nil {
 			return nil, fmt.Errorf("%s: %w", p, err)
@@ -57,7 +60,7 @@ func (b *bench) grpcUnary(ctx context.Context) (_ []result, err error) {
 		}
 		sides[i] = func(context.Context) (float64, error) { return rate(callers, b.span) }
 	}
-	if !proto.Equal(answers[0], answers[1]) {
+	if answers[0].Title != answers[1].Title || answers[0].Turns != answers[1].Turns {
 		return nil, fmt.Errorf("the reference does not answer the same: %v and %v", answers[0], answers[1])
 	}
 	p, err := b.alternate(ctx, sides[0], sides[1])
@@ -83,24 +86,46 @@ func grpcClients(addr string) (clients []antonv1.ConversationsServiceClient, han
 	return clients, hangUp, nil
 }
 
-// plainConversations answers every question with the same conversation.
-type plainConversations struct {
-	antonv1.UnimplementedConversationsServiceServer
-	stored *antonv1.Conversation
-}
-
-// GetConversation implements antonv1.ConversationsServiceServer.
-func (p plainConversations) GetConversation(context.Context, *antonv1.GetConversationRequest) (*antonv1.Conversation, error) {
-	return p.stored, nil
-}
-
-// grpcPeer is grpc-go as it comes.
-func grpcPeer(seed []byte) (func(net.Listener) error, error) {
-	p := plainConversations{stored: &antonv1.Conversation{}}
-	if err := protojson.Unmarshal(seed, p.stored); err != nil {
-		return nil, fmt.Errorf("seed: %w", err)
+// grpcPeer is the same services on a plain grpc.Server with a listener of its
+// own: what differs is the port and nothing else.
+func grpcPeer(ctx context.Context) (func(net.Listener) error, error) {
+	home, err := os.MkdirTemp("", "anthill-bench-grpc-")
+	if err != nil {
+		return nil, err
 	}
-	s := grpc.NewServer()
-	antonv1.RegisterConversationsServiceServer(s, p)
-	return s.Serve, nil
+	svc, err := services.Open(ctx, services.Config{Home: home, ProjectsDir: filepath.Join(home, "projects"),
+		EnvFile: filepath.Join(home, ".env"), Getenv: func(string) (string, bool) { return "", false },
+		Version: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
+	}
+	debug.SetGCPercent(400) // as anthill does
+	s := grpc.NewServer(grpc.ChainUnaryInterceptor(svc.Unary()), grpc.ChainStreamInterceptor(svc.Stream()))
+	svc.Register(s)
+	return func(l net.Listener) error {
+		return errors.Join(s.Serve(l), svc.Close(ctx), os.RemoveAll(home))
+	}, nil
+}
+
+// seedConversation makes the conversation that is read, if it is not there.
+func seedConversation(ctx context.Context, addr string) error {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // nothing is under way on it
+	q := &antonv1.GetConversationRequest{Id: conversationID}
+	if _, err := antonv1.NewConversationsServiceClient(conn).GetConversation(ctx, q); err == nil {
+		return nil
+	}
+	turn, err := antonv1.NewResponsesServiceClient(conn).CreateResponse(ctx, &antonv1.CreateResponseRequest{
+		Conversation: conversationID, Model: "short",
+		Input: []*antonv1.InputItem{{Role: "user", Text: "Compare the two quotes and draft a reply to the supplier."}}})
+	for err == nil {
+		_, err = turn.Recv()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ func runPeer(name string, in io.Reader, out io.Writer) error {
 	case "rest":
 		serve, err = restPeer(seed)
 	case "grpc":
-		serve, err = grpcPeer(seed)
+		serve, err = grpcPeer(context.Background())
 	case "provider":
 		serve = (&http.Server{Handler: newProvider()}).Serve
 	default:
