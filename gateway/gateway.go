@@ -28,6 +28,9 @@ import (
 // maxMessage bounds one gRPC message; REST bodies are bounded by the edge.
 const maxMessage = 12 << 20
 
+// streamWorkers serve gRPC calls; when all are busy, calls get goroutines.
+const streamWorkers = 32
+
 // Options for New.
 type Options struct {
 	// Register adds the services; Unary and Stream are the interceptors of
@@ -77,6 +80,8 @@ func New(o Options) (*Server, error) {
 			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
 			grpc.ForceServerCodecV2(o.Codec),
 			grpc.MaxRecvMsgSize(maxMessage),
+			// Workers keep their grown stacks; a goroutine per call grows its own each time.
+			grpc.NumStreamWorkers(streamWorkers),
 			grpc.MaxConcurrentStreams(1000),
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),

@@ -98,6 +98,7 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// What a caller sends as gRPC metadata or deadline is not taken over REST.
 	r.Header.Del("Grpc-Timeout")
+	r.RemoteAddr = "" // the mux would parse it for a header that nobody reads; r is the edge's copy
 	path := r.URL.EscapedPath()
 	switch {
 	case !utf8.ValidString(r.URL.Path):

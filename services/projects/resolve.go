@@ -18,7 +18,8 @@ func (r *Room) project(rec *record) Project {
 	return Project{ID: rec.ID, Name: rec.Name, Path: r.path(rec.Name)}
 }
 
-func (r *Room) path(name string) string { return filepath.Join(r.opt.Dir, name) }
+// path needs no cleaning: the directory is absolute and a name has no separators.
+func (r *Room) path(name string) string { return r.opt.Dir + string(filepath.Separator) + name }
 
 // Lookup finds a project by its exact name inside a transaction; the empty name
 // means the active one. Unlike Resolve it does not see a folder that was made
