@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -31,7 +31,7 @@ func (b *bench) grpcUnary(ctx context.Context) (_ []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := peer(ctx, "grpc", nil)
+	plain, err := peer(ctx, "grpc", []byte(filepath.Join(b.dir, "plain")))
 	if err != nil {
 		return nil, err
 	}
@@ -86,25 +86,25 @@ func grpcClients(addr string) (clients []antonv1.ConversationsServiceClient, han
 	return clients, hangUp, nil
 }
 
-// grpcPeer is the same services on a plain grpc.Server with a listener of its
-// own: what differs is the port and nothing else.
-func grpcPeer(ctx context.Context) (func(net.Listener) error, error) {
-	home, err := os.MkdirTemp("", "anthill-bench-grpc-")
-	if err != nil {
-		return nil, err
-	}
+// streamWorkers are as many as anthill has.
+const streamWorkers = 32
+
+// grpcPeer is the same services, with the home that seed names, on a plain
+// grpc.Server with a listener of its own: what differs is the port and nothing
+// else.
+func grpcPeer(ctx context.Context, seed []byte) (func(net.Listener) error, error) {
+	home := string(bytes.TrimSpace(seed))
 	svc, err := services.Open(ctx, services.Config{Home: home, ProjectsDir: filepath.Join(home, "projects"),
 		EnvFile: filepath.Join(home, ".env"), Getenv: func(string) (string, bool) { return "", false },
 		Version: "bench", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(home))
+		return nil, err
 	}
 	debug.SetGCPercent(400) // as anthill does
-	s := grpc.NewServer(grpc.ChainUnaryInterceptor(svc.Unary()), grpc.ChainStreamInterceptor(svc.Stream()))
+	s := grpc.NewServer(grpc.ChainUnaryInterceptor(svc.Unary()), grpc.ChainStreamInterceptor(svc.Stream()),
+		grpc.NumStreamWorkers(streamWorkers))
 	svc.Register(s)
-	return func(l net.Listener) error {
-		return errors.Join(s.Serve(l), svc.Close(ctx), os.RemoveAll(home))
-	}, nil
+	return s.Serve, nil
 }
 
 // seedConversation makes the conversation that is read, if it is not there.

@@ -23,7 +23,7 @@ func runPeer(name string, in io.Reader, out io.Writer) error {
 	case "rest":
 		serve, err = restPeer(seed)
 	case "grpc":
-		serve, err = grpcPeer(context.Background())
+		serve, err = grpcPeer(context.Background(), seed)
 	case "provider":
 		serve = (&http.Server{Handler: newProvider()}).Serve
 	default:
