@@ -18,6 +18,7 @@ type fold struct {
 
 type foldItem struct {
 	id, status, name string
+	callID           string // of a tool or function call
 	kind             itemKind
 	text, arguments  strings.Builder
 	output, err      string
@@ -30,6 +31,7 @@ const (
 	messageItem itemKind = iota
 	reasoningItem
 	toolItem
+	callItem
 )
 
 // newFold begins at the turn as it was asked, before its first event.
@@ -46,11 +48,13 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 	ev.ConversationId, ev.ResponseId = f.resp.ConversationId, f.resp.Id
 	switch e := ev.Event.(type) {
 	case *antonv1.ResponseEvent_Created:
+		f.resp.Options = e.Created.Options
 		e.Created.Response = f.snapshot()
 	case *antonv1.ResponseEvent_InProgress:
 		e.InProgress.Response = f.snapshot()
 	case *antonv1.ResponseEvent_Thought:
 		e.Thought.Response = f.snapshot()
+		e.Thought.Response.Options = nil
 	case *antonv1.ResponseEvent_OutputItemAdded:
 		f.add(e.OutputItemAdded.Item)
 	case *antonv1.ResponseEvent_OutputItemDone:
@@ -94,6 +98,14 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 	case *antonv1.ResponseEvent_ToolArgumentsDone:
 		it := f.item(e.ToolArgumentsDone.OutputIndex)
 		e.ToolArgumentsDone.ItemId, e.ToolArgumentsDone.Arguments = it.id, it.arguments.String()
+	case *antonv1.ResponseEvent_FunctionArgumentsDelta:
+		it := f.item(e.FunctionArgumentsDelta.OutputIndex)
+		it.arguments.WriteString(e.FunctionArgumentsDelta.Delta)
+		e.FunctionArgumentsDelta.ItemId = it.id
+	case *antonv1.ResponseEvent_FunctionArgumentsDone:
+		it := f.item(e.FunctionArgumentsDone.OutputIndex)
+		e.FunctionArgumentsDone.ItemId, e.FunctionArgumentsDone.Name = it.id, it.name
+		e.FunctionArgumentsDone.Arguments = it.arguments.String()
 	case *antonv1.ResponseEvent_ToolInProgress:
 		e.ToolInProgress.ItemId = f.item(e.ToolInProgress.OutputIndex).id
 	case *antonv1.ResponseEvent_ToolCompleted:
@@ -134,7 +146,9 @@ func (f *fold) add(v *antonv1.OutputItem) {
 	case *antonv1.OutputItem_Reasoning:
 		it.kind = reasoningItem
 	case *antonv1.OutputItem_Tool:
-		it.kind, it.name = toolItem, k.Tool.Name
+		it.kind, it.name, it.callID = toolItem, k.Tool.Name, k.Tool.CallId
+	case *antonv1.OutputItem_FunctionCall:
+		it.kind, it.name, it.callID = callItem, k.FunctionCall.Name, k.FunctionCall.CallId
 	}
 	f.items = append(f.items, it)
 }
@@ -154,8 +168,11 @@ func (it *foldItem) view() *antonv1.OutputItem {
 	case reasoningItem:
 		v.Item = &antonv1.OutputItem_Reasoning{Reasoning: &antonv1.ReasoningItem{Text: it.text.String()}}
 	case toolItem:
-		v.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: it.name,
+		v.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: it.name, CallId: it.callID,
 			Arguments: it.arguments.String(), Output: it.output, Error: it.err}}
+	case callItem:
+		v.Item = &antonv1.OutputItem_FunctionCall{FunctionCall: &antonv1.FunctionCallItem{Name: it.name,
+			CallId: it.callID, Arguments: it.arguments.String()}}
 	default:
 		v.Item = &antonv1.OutputItem_Message{Message: &antonv1.MessageItem{Text: it.text.String()}}
 	}
@@ -170,7 +187,7 @@ func (f *fold) snapshot() *antonv1.Response {
 		Error: f.resp.Error, IncompleteReason: f.resp.IncompleteReason,
 		Instructions: f.resp.Instructions, Metadata: f.resp.Metadata,
 		MaxOutputTokens: f.resp.MaxOutputTokens, Temperature: f.resp.Temperature,
-		TopP: f.resp.TopP, Usage: f.resp.Usage, OutputText: f.text(),
+		TopP: f.resp.TopP, Usage: f.resp.Usage, OutputText: f.text(), Options: f.resp.Options,
 	}
 	for _, it := range f.items {
 		r.Output = append(r.Output, it.view())

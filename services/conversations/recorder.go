@@ -171,7 +171,7 @@ func (c *recorder) open() *foldItem {
 	return nil
 }
 
-func (c *recorder) openItem(kind itemKind, name, id string) error {
+func (c *recorder) openItem(kind itemKind, name, callID string) error {
 	i := int32(len(c.fold.items))
 	item := &antonv1.OutputItem{Status: statusRunning}
 	var part *antonv1.ResponseEvent
@@ -188,7 +188,10 @@ func (c *recorder) openItem(kind itemKind, name, id string) error {
 			ReasoningPartAdded: &antonv1.ReasoningPartAdded{OutputIndex: i}}}
 	case toolItem:
 		item.Id = itemID("mcp", c.rec, i)
-		item.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: name}}
+		item.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: name, CallId: callID}}
+	case callItem:
+		item.Id = itemID("fc", c.rec, i)
+		item.Item = &antonv1.OutputItem_FunctionCall{FunctionCall: &antonv1.FunctionCallItem{Name: name, CallId: callID}}
 	}
 	err := c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_OutputItemAdded{
 		OutputItemAdded: &antonv1.OutputItemAdded{OutputIndex: i, Item: item}}})
@@ -230,6 +233,9 @@ func (c *recorder) closeOpen(status string) error {
 				ReasoningDone: &antonv1.ReasoningDone{OutputIndex: i}}},
 			&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ReasoningPartDone{
 				ReasoningPartDone: &antonv1.ReasoningPartDone{OutputIndex: i}}})
+	case callItem:
+		closers = append(closers, &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_FunctionArgumentsDone{
+			FunctionArgumentsDone: &antonv1.FunctionArgumentsDone{OutputIndex: i}}})
 	case toolItem:
 		if status == statusIncomplete {
 			closers = append(closers, &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolFailed{

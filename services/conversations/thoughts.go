@@ -114,6 +114,30 @@ func (c *recorder) ToolResult(call agent.ToolCall, r agent.ToolResult, took time
 	return c.emit(itemDone(i, it.id, status))
 }
 
+// ClientCall implements agent.Sink: the call is an item of the answer, for the
+// client to carry out.
+func (c *recorder) ClientCall(call agent.ToolCall) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.closeOpen(statusCompleted); err != nil {
+		return err
+	}
+	if err := c.openItem(callItem, call.Name, call.ID); err != nil {
+		return err
+	}
+	i := int32(len(c.fold.items) - 1)
+	for rest := strings.ToValidUTF8(call.Input, "\uFFFD"); rest != ""; {
+		delta := clip(rest, contentMax)
+		rest = rest[len(delta):]
+		err := c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_FunctionArgumentsDelta{
+			FunctionArgumentsDelta: &antonv1.FunctionArgumentsDelta{OutputIndex: i, Delta: delta}}})
+		if err != nil {
+			return err
+		}
+	}
+	return c.closeOpen(statusCompleted)
+}
+
 // clip cuts s to at most n bytes, between characters.
 func clip(s string, n int) string {
 	if len(s) <= n {

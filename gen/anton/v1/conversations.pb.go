@@ -39,7 +39,8 @@ type Conversation struct {
 	ProjectPath         string        `protobuf:"bytes,8,opt,name=project_path,json=projectPath" json:"project_path,omitempty"`
 	DisabledConnections []*Connection `protobuf:"bytes,9,rep,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
 	// A turn runs now.
-	Running       bool `protobuf:"varint,10,opt,name=running" json:"running,omitempty"`
+	Running       bool              `protobuf:"varint,10,opt,name=running" json:"running,omitempty"`
+	Metadata      map[string]string `protobuf:"bytes,11,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +145,357 @@ func (x *Conversation) GetRunning() bool {
 	return false
 }
 
+func (x *Conversation) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+type CreateConversationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 20.
+	Items []*InputItem `protobuf:"bytes,1,rep,name=items" json:"items,omitempty"`
+	// At most 16 pairs.
+	Metadata map[string]string `protobuf:"bytes,2,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Project by name; the active one if empty.
+	Project       string `protobuf:"bytes,3,opt,name=project" json:"project,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConversationRequest) Reset() {
+	*x = CreateConversationRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConversationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConversationRequest) ProtoMessage() {}
+
+func (x *CreateConversationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConversationRequest.ProtoReflect.Descriptor instead.
+func (*CreateConversationRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateConversationRequest) GetItems() []*InputItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *CreateConversationRequest) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *CreateConversationRequest) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+type SetConversationMetadataRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// At most 16 pairs.
+	Metadata      map[string]string `protobuf:"bytes,2,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetConversationMetadataRequest) Reset() {
+	*x = SetConversationMetadataRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetConversationMetadataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetConversationMetadataRequest) ProtoMessage() {}
+
+func (x *SetConversationMetadataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetConversationMetadataRequest.ProtoReflect.Descriptor instead.
+func (*SetConversationMetadataRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SetConversationMetadataRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetConversationMetadataRequest) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+type ListItemsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// Id of the item to start behind.
+	After string `protobuf:"bytes,2,opt,name=after" json:"after,omitempty"`
+	// 1 to 100; 20 if absent.
+	Limit *int32 `protobuf:"varint,3,opt,name=limit" json:"limit,omitempty"`
+	// asc, or desc (the default).
+	Order         string `protobuf:"bytes,4,opt,name=order" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListItemsRequest) Reset() {
+	*x = ListItemsRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListItemsRequest) ProtoMessage() {}
+
+func (x *ListItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListItemsRequest.ProtoReflect.Descriptor instead.
+func (*ListItemsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListItemsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListItemsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListItemsRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListItemsRequest) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+type CreateItemsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// 1 to 20.
+	Items         []*InputItem `protobuf:"bytes,2,rep,name=items" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateItemsRequest) Reset() {
+	*x = CreateItemsRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateItemsRequest) ProtoMessage() {}
+
+func (x *CreateItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateItemsRequest.ProtoReflect.Descriptor instead.
+func (*CreateItemsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateItemsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateItemsRequest) GetItems() []*InputItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type GetItemRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	ItemId        string                 `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetItemRequest) Reset() {
+	*x = GetItemRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetItemRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetItemRequest) ProtoMessage() {}
+
+func (x *GetItemRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetItemRequest.ProtoReflect.Descriptor instead.
+func (*GetItemRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetItemRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetItemRequest) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+type DeleteItemRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	ItemId        string                 `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteItemRequest) Reset() {
+	*x = DeleteItemRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteItemRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteItemRequest) ProtoMessage() {}
+
+func (x *DeleteItemRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteItemRequest.ProtoReflect.Descriptor instead.
+func (*DeleteItemRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeleteItemRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteItemRequest) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
 type ListConversationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most this many, 200 if absent, 1 to 1000.
@@ -156,7 +508,7 @@ type ListConversationsRequest struct {
 
 func (x *ListConversationsRequest) Reset() {
 	*x = ListConversationsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	mi := &file_anton_v1_conversations_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -168,7 +520,7 @@ func (x *ListConversationsRequest) String() string {
 func (*ListConversationsRequest) ProtoMessage() {}
 
 func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	mi := &file_anton_v1_conversations_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -181,7 +533,7 @@ func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{1}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListConversationsRequest) GetLimit() int32 {
@@ -208,7 +560,7 @@ type ListConversationsResponse struct {
 
 func (x *ListConversationsResponse) Reset() {
 	*x = ListConversationsResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	mi := &file_anton_v1_conversations_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +572,7 @@ func (x *ListConversationsResponse) String() string {
 func (*ListConversationsResponse) ProtoMessage() {}
 
 func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	mi := &file_anton_v1_conversations_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +585,7 @@ func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{2}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListConversationsResponse) GetProject() string {
@@ -259,7 +611,7 @@ type GetConversationRequest struct {
 
 func (x *GetConversationRequest) Reset() {
 	*x = GetConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	mi := &file_anton_v1_conversations_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +623,7 @@ func (x *GetConversationRequest) String() string {
 func (*GetConversationRequest) ProtoMessage() {}
 
 func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	mi := &file_anton_v1_conversations_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +636,7 @@ func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConversationRequest.ProtoReflect.Descriptor instead.
 func (*GetConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{3}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetConversationRequest) GetId() string {
@@ -303,7 +655,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	mi := &file_anton_v1_conversations_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +667,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	mi := &file_anton_v1_conversations_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +680,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{4}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListMessagesRequest) GetId() string {
@@ -348,7 +700,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	mi := &file_anton_v1_conversations_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +712,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	mi := &file_anton_v1_conversations_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +725,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{5}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMessagesResponse) GetId() string {
@@ -409,7 +761,7 @@ type ConversationMessage struct {
 
 func (x *ConversationMessage) Reset() {
 	*x = ConversationMessage{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	mi := &file_anton_v1_conversations_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +773,7 @@ func (x *ConversationMessage) String() string {
 func (*ConversationMessage) ProtoMessage() {}
 
 func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	mi := &file_anton_v1_conversations_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +786,7 @@ func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationMessage.ProtoReflect.Descriptor instead.
 func (*ConversationMessage) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{6}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ConversationMessage) GetRole() string {
@@ -493,7 +845,7 @@ type UpdateConversationRequest struct {
 
 func (x *UpdateConversationRequest) Reset() {
 	*x = UpdateConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	mi := &file_anton_v1_conversations_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +857,7 @@ func (x *UpdateConversationRequest) String() string {
 func (*UpdateConversationRequest) ProtoMessage() {}
 
 func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	mi := &file_anton_v1_conversations_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +870,7 @@ func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateConversationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{7}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateConversationRequest) GetId() string {
@@ -560,7 +912,7 @@ type DeleteTurnRequest struct {
 
 func (x *DeleteTurnRequest) Reset() {
 	*x = DeleteTurnRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	mi := &file_anton_v1_conversations_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +924,7 @@ func (x *DeleteTurnRequest) String() string {
 func (*DeleteTurnRequest) ProtoMessage() {}
 
 func (x *DeleteTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	mi := &file_anton_v1_conversations_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +937,7 @@ func (x *DeleteTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTurnRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTurnRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{8}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteTurnRequest) GetId() string {
@@ -616,7 +968,7 @@ type DeleteTurnResponse struct {
 
 func (x *DeleteTurnResponse) Reset() {
 	*x = DeleteTurnResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[9]
+	mi := &file_anton_v1_conversations_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +980,7 @@ func (x *DeleteTurnResponse) String() string {
 func (*DeleteTurnResponse) ProtoMessage() {}
 
 func (x *DeleteTurnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[9]
+	mi := &file_anton_v1_conversations_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +993,7 @@ func (x *DeleteTurnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTurnResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTurnResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{9}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteTurnResponse) GetConversationId() string {
@@ -681,7 +1033,7 @@ type DeleteConversationRequest struct {
 
 func (x *DeleteConversationRequest) Reset() {
 	*x = DeleteConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[10]
+	mi := &file_anton_v1_conversations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1045,7 @@ func (x *DeleteConversationRequest) String() string {
 func (*DeleteConversationRequest) ProtoMessage() {}
 
 func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[10]
+	mi := &file_anton_v1_conversations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1058,7 @@ func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{10}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteConversationRequest) GetId() string {
@@ -726,7 +1078,7 @@ type DeleteConversationResponse struct {
 
 func (x *DeleteConversationResponse) Reset() {
 	*x = DeleteConversationResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[11]
+	mi := &file_anton_v1_conversations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +1090,7 @@ func (x *DeleteConversationResponse) String() string {
 func (*DeleteConversationResponse) ProtoMessage() {}
 
 func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[11]
+	mi := &file_anton_v1_conversations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +1103,7 @@ func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{11}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteConversationResponse) GetStatus() string {
@@ -779,7 +1131,7 @@ type WatchConversationsRequest struct {
 
 func (x *WatchConversationsRequest) Reset() {
 	*x = WatchConversationsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[12]
+	mi := &file_anton_v1_conversations_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +1143,7 @@ func (x *WatchConversationsRequest) String() string {
 func (*WatchConversationsRequest) ProtoMessage() {}
 
 func (x *WatchConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[12]
+	mi := &file_anton_v1_conversations_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +1156,7 @@ func (x *WatchConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchConversationsRequest.ProtoReflect.Descriptor instead.
 func (*WatchConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{12}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchConversationsRequest) GetSeq() uint64 {
@@ -844,7 +1196,7 @@ type ConversationEvent struct {
 
 func (x *ConversationEvent) Reset() {
 	*x = ConversationEvent{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[13]
+	mi := &file_anton_v1_conversations_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1208,7 @@ func (x *ConversationEvent) String() string {
 func (*ConversationEvent) ProtoMessage() {}
 
 func (x *ConversationEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[13]
+	mi := &file_anton_v1_conversations_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1221,7 @@ func (x *ConversationEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationEvent.ProtoReflect.Descriptor instead.
 func (*ConversationEvent) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{13}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConversationEvent) GetSeq() uint64 {
@@ -1003,7 +1355,7 @@ type ConversationsSnapshot struct {
 
 func (x *ConversationsSnapshot) Reset() {
 	*x = ConversationsSnapshot{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[14]
+	mi := &file_anton_v1_conversations_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1367,7 @@ func (x *ConversationsSnapshot) String() string {
 func (*ConversationsSnapshot) ProtoMessage() {}
 
 func (x *ConversationsSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[14]
+	mi := &file_anton_v1_conversations_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1380,7 @@ func (x *ConversationsSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationsSnapshot.ProtoReflect.Descriptor instead.
 func (*ConversationsSnapshot) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{14}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConversationsSnapshot) GetConversations() []*Conversation {
@@ -1050,7 +1402,7 @@ type ConversationChanged struct {
 
 func (x *ConversationChanged) Reset() {
 	*x = ConversationChanged{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[15]
+	mi := &file_anton_v1_conversations_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1414,7 @@ func (x *ConversationChanged) String() string {
 func (*ConversationChanged) ProtoMessage() {}
 
 func (x *ConversationChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[15]
+	mi := &file_anton_v1_conversations_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1427,7 @@ func (x *ConversationChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationChanged.ProtoReflect.Descriptor instead.
 func (*ConversationChanged) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{15}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConversationChanged) GetConversation() *Conversation {
@@ -1101,7 +1453,7 @@ type ConversationDeleted struct {
 
 func (x *ConversationDeleted) Reset() {
 	*x = ConversationDeleted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[16]
+	mi := &file_anton_v1_conversations_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1465,7 @@ func (x *ConversationDeleted) String() string {
 func (*ConversationDeleted) ProtoMessage() {}
 
 func (x *ConversationDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[16]
+	mi := &file_anton_v1_conversations_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1478,7 @@ func (x *ConversationDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationDeleted.ProtoReflect.Descriptor instead.
 func (*ConversationDeleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{16}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ConversationDeleted) GetConversationId() string {
@@ -1147,7 +1499,7 @@ type TurnStarted struct {
 
 func (x *TurnStarted) Reset() {
 	*x = TurnStarted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[17]
+	mi := &file_anton_v1_conversations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1511,7 @@ func (x *TurnStarted) String() string {
 func (*TurnStarted) ProtoMessage() {}
 
 func (x *TurnStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[17]
+	mi := &file_anton_v1_conversations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1524,7 @@ func (x *TurnStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnStarted.ProtoReflect.Descriptor instead.
 func (*TurnStarted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{17}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TurnStarted) GetConversationId() string {
@@ -1209,7 +1561,7 @@ type TurnEnded struct {
 
 func (x *TurnEnded) Reset() {
 	*x = TurnEnded{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[18]
+	mi := &file_anton_v1_conversations_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1573,7 @@ func (x *TurnEnded) String() string {
 func (*TurnEnded) ProtoMessage() {}
 
 func (x *TurnEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[18]
+	mi := &file_anton_v1_conversations_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1586,7 @@ func (x *TurnEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnEnded.ProtoReflect.Descriptor instead.
 func (*TurnEnded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{18}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TurnEnded) GetConversationId() string {
@@ -1275,7 +1627,7 @@ type TurnDeleted struct {
 
 func (x *TurnDeleted) Reset() {
 	*x = TurnDeleted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[19]
+	mi := &file_anton_v1_conversations_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1639,7 @@ func (x *TurnDeleted) String() string {
 func (*TurnDeleted) ProtoMessage() {}
 
 func (x *TurnDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[19]
+	mi := &file_anton_v1_conversations_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1652,7 @@ func (x *TurnDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnDeleted.ProtoReflect.Descriptor instead.
 func (*TurnDeleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{19}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TurnDeleted) GetConversationId() string {
@@ -1321,7 +1673,7 @@ var File_anton_v1_conversations_proto protoreflect.FileDescriptor
 
 const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\n" +
-	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc2\x02\n" +
+	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc1\x03\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -1335,7 +1687,38 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\fproject_path\x18\b \x01(\tR\vprojectPath\x12G\n" +
 	"\x14disabled_connections\x18\t \x03(\v2\x14.anton.v1.ConnectionR\x13disabledConnections\x12\x18\n" +
 	"\arunning\x18\n" +
-	" \x01(\bR\arunning\"Q\n" +
+	" \x01(\bR\arunning\x12@\n" +
+	"\bmetadata\x18\v \x03(\v2$.anton.v1.Conversation.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x01\n" +
+	"\x19CreateConversationRequest\x12)\n" +
+	"\x05items\x18\x01 \x03(\v2\x13.anton.v1.InputItemR\x05items\x12M\n" +
+	"\bmetadata\x18\x02 \x03(\v21.anton.v1.CreateConversationRequest.MetadataEntryR\bmetadata\x12\x18\n" +
+	"\aproject\x18\x03 \x01(\tR\aproject\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x01\n" +
+	"\x1eSetConversationMetadataRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12R\n" +
+	"\bmetadata\x18\x02 \x03(\v26.anton.v1.SetConversationMetadataRequest.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"q\n" +
+	"\x10ListItemsRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x1b\n" +
+	"\x05limit\x18\x03 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x05limit\x12\x14\n" +
+	"\x05order\x18\x04 \x01(\tR\x05order\"U\n" +
+	"\x12CreateItemsRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12)\n" +
+	"\x05items\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05items\"E\n" +
+	"\x0eGetItemRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1d\n" +
+	"\aitem_id\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x06itemId\"H\n" +
+	"\x11DeleteItemRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1d\n" +
+	"\aitem_id\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x06itemId\"Q\n" +
 	"\x18ListConversationsRequest\x12\x1b\n" +
 	"\x05limit\x18\x01 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x05limit\x12\x18\n" +
 	"\aproject\x18\x02 \x01(\tR\aproject\"s\n" +
@@ -1413,10 +1796,17 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\tR\x06status\"O\n" +
 	"\vTurnDeleted\x12'\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x17\n" +
-	"\aturn_id\x18\x02 \x01(\tR\x06turnId2\xea\x06\n" +
+	"\aturn_id\x18\x02 \x01(\tR\x06turnId2\x92\f\n" +
 	"\x14ConversationsService\x12\x9f\x01\n" +
 	"\x11ListConversations\x12\".anton.v1.ListConversationsRequest\x1a#.anton.v1.ListConversationsResponse\"A\x82\xd3\xe4\x93\x02;Z&\x12$/v1/projects/{project}/conversations\x12\x11/v1/conversations\x12k\n" +
-	"\x0fGetConversation\x12 .anton.v1.GetConversationRequest\x1a\x16.anton.v1.Conversation\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/conversations/{id}\x12v\n" +
+	"\x0fGetConversation\x12 .anton.v1.GetConversationRequest\x1a\x16.anton.v1.Conversation\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/conversations/{id}\x12o\n" +
+	"\x12CreateConversation\x12#.anton.v1.CreateConversationRequest\x1a\x16.anton.v1.Conversation\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/conversations\x12~\n" +
+	"\x17SetConversationMetadata\x12(.anton.v1.SetConversationMetadataRequest\x1a\x16.anton.v1.Conversation\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/conversations/{id}\x12j\n" +
+	"\tListItems\x12\x1a.anton.v1.ListItemsRequest\x1a\x1b.anton.v1.ListItemsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/conversations/{id}/items\x12q\n" +
+	"\vCreateItems\x12\x1c.anton.v1.CreateItemsRequest\x1a\x1b.anton.v1.ListItemsResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/conversations/{id}/items\x12c\n" +
+	"\aGetItem\x12\x18.anton.v1.GetItemRequest\x1a\x0e.anton.v1.Item\".\x82\xd3\xe4\x93\x02(\x12&/v1/conversations/{id}/items/{item_id}\x12q\n" +
+	"\n" +
+	"DeleteItem\x12\x1b.anton.v1.DeleteItemRequest\x1a\x16.anton.v1.Conversation\".\x82\xd3\xe4\x93\x02(*&/v1/conversations/{id}/items/{item_id}\x12v\n" +
 	"\fListMessages\x12\x1d.anton.v1.ListMessagesRequest\x1a\x1e.anton.v1.ListMessagesResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/conversations/{id}/messages\x12t\n" +
 	"\x12UpdateConversation\x12#.anton.v1.UpdateConversationRequest\x1a\x16.anton.v1.Conversation\"!\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/v1/conversations/{id}\x12z\n" +
 	"\n" +
@@ -1437,65 +1827,94 @@ func file_anton_v1_conversations_proto_rawDescGZIP() []byte {
 	return file_anton_v1_conversations_proto_rawDescData
 }
 
-var file_anton_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_anton_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_anton_v1_conversations_proto_goTypes = []any{
-	(*Conversation)(nil),               // 0: anton.v1.Conversation
-	(*ListConversationsRequest)(nil),   // 1: anton.v1.ListConversationsRequest
-	(*ListConversationsResponse)(nil),  // 2: anton.v1.ListConversationsResponse
-	(*GetConversationRequest)(nil),     // 3: anton.v1.GetConversationRequest
-	(*ListMessagesRequest)(nil),        // 4: anton.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),       // 5: anton.v1.ListMessagesResponse
-	(*ConversationMessage)(nil),        // 6: anton.v1.ConversationMessage
-	(*UpdateConversationRequest)(nil),  // 7: anton.v1.UpdateConversationRequest
-	(*DeleteTurnRequest)(nil),          // 8: anton.v1.DeleteTurnRequest
-	(*DeleteTurnResponse)(nil),         // 9: anton.v1.DeleteTurnResponse
-	(*DeleteConversationRequest)(nil),  // 10: anton.v1.DeleteConversationRequest
-	(*DeleteConversationResponse)(nil), // 11: anton.v1.DeleteConversationResponse
-	(*WatchConversationsRequest)(nil),  // 12: anton.v1.WatchConversationsRequest
-	(*ConversationEvent)(nil),          // 13: anton.v1.ConversationEvent
-	(*ConversationsSnapshot)(nil),      // 14: anton.v1.ConversationsSnapshot
-	(*ConversationChanged)(nil),        // 15: anton.v1.ConversationChanged
-	(*ConversationDeleted)(nil),        // 16: anton.v1.ConversationDeleted
-	(*TurnStarted)(nil),                // 17: anton.v1.TurnStarted
-	(*TurnEnded)(nil),                  // 18: anton.v1.TurnEnded
-	(*TurnDeleted)(nil),                // 19: anton.v1.TurnDeleted
-	(*Connection)(nil),                 // 20: anton.v1.Connection
-	(*ResponseEvent)(nil),              // 21: anton.v1.ResponseEvent
-	(*structpb.ListValue)(nil),         // 22: google.protobuf.ListValue
+	(*Conversation)(nil),                   // 0: anton.v1.Conversation
+	(*CreateConversationRequest)(nil),      // 1: anton.v1.CreateConversationRequest
+	(*SetConversationMetadataRequest)(nil), // 2: anton.v1.SetConversationMetadataRequest
+	(*ListItemsRequest)(nil),               // 3: anton.v1.ListItemsRequest
+	(*CreateItemsRequest)(nil),             // 4: anton.v1.CreateItemsRequest
+	(*GetItemRequest)(nil),                 // 5: anton.v1.GetItemRequest
+	(*DeleteItemRequest)(nil),              // 6: anton.v1.DeleteItemRequest
+	(*ListConversationsRequest)(nil),       // 7: anton.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil),      // 8: anton.v1.ListConversationsResponse
+	(*GetConversationRequest)(nil),         // 9: anton.v1.GetConversationRequest
+	(*ListMessagesRequest)(nil),            // 10: anton.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),           // 11: anton.v1.ListMessagesResponse
+	(*ConversationMessage)(nil),            // 12: anton.v1.ConversationMessage
+	(*UpdateConversationRequest)(nil),      // 13: anton.v1.UpdateConversationRequest
+	(*DeleteTurnRequest)(nil),              // 14: anton.v1.DeleteTurnRequest
+	(*DeleteTurnResponse)(nil),             // 15: anton.v1.DeleteTurnResponse
+	(*DeleteConversationRequest)(nil),      // 16: anton.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil),     // 17: anton.v1.DeleteConversationResponse
+	(*WatchConversationsRequest)(nil),      // 18: anton.v1.WatchConversationsRequest
+	(*ConversationEvent)(nil),              // 19: anton.v1.ConversationEvent
+	(*ConversationsSnapshot)(nil),          // 20: anton.v1.ConversationsSnapshot
+	(*ConversationChanged)(nil),            // 21: anton.v1.ConversationChanged
+	(*ConversationDeleted)(nil),            // 22: anton.v1.ConversationDeleted
+	(*TurnStarted)(nil),                    // 23: anton.v1.TurnStarted
+	(*TurnEnded)(nil),                      // 24: anton.v1.TurnEnded
+	(*TurnDeleted)(nil),                    // 25: anton.v1.TurnDeleted
+	nil,                                    // 26: anton.v1.Conversation.MetadataEntry
+	nil,                                    // 27: anton.v1.CreateConversationRequest.MetadataEntry
+	nil,                                    // 28: anton.v1.SetConversationMetadataRequest.MetadataEntry
+	(*Connection)(nil),                     // 29: anton.v1.Connection
+	(*InputItem)(nil),                      // 30: anton.v1.InputItem
+	(*ResponseEvent)(nil),                  // 31: anton.v1.ResponseEvent
+	(*structpb.ListValue)(nil),             // 32: google.protobuf.ListValue
+	(*ListItemsResponse)(nil),              // 33: anton.v1.ListItemsResponse
+	(*Item)(nil),                           // 34: anton.v1.Item
 }
 var file_anton_v1_conversations_proto_depIdxs = []int32{
-	20, // 0: anton.v1.Conversation.disabled_connections:type_name -> anton.v1.Connection
-	0,  // 1: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
-	6,  // 2: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
-	21, // 3: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
-	22, // 4: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
-	14, // 5: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
-	15, // 6: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
-	16, // 7: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
-	17, // 8: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
-	18, // 9: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
-	19, // 10: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
-	0,  // 11: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
-	0,  // 12: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
-	1,  // 13: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
-	3,  // 14: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
-	4,  // 15: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
-	7,  // 16: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
-	8,  // 17: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
-	10, // 18: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
-	12, // 19: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
-	2,  // 20: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
-	0,  // 21: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
-	5,  // 22: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
-	0,  // 23: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
-	9,  // 24: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
-	11, // 25: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
-	13, // 26: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	29, // 0: anton.v1.Conversation.disabled_connections:type_name -> anton.v1.Connection
+	26, // 1: anton.v1.Conversation.metadata:type_name -> anton.v1.Conversation.MetadataEntry
+	30, // 2: anton.v1.CreateConversationRequest.items:type_name -> anton.v1.InputItem
+	27, // 3: anton.v1.CreateConversationRequest.metadata:type_name -> anton.v1.CreateConversationRequest.MetadataEntry
+	28, // 4: anton.v1.SetConversationMetadataRequest.metadata:type_name -> anton.v1.SetConversationMetadataRequest.MetadataEntry
+	30, // 5: anton.v1.CreateItemsRequest.items:type_name -> anton.v1.InputItem
+	0,  // 6: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
+	12, // 7: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
+	31, // 8: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
+	32, // 9: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
+	20, // 10: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
+	21, // 11: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
+	22, // 12: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
+	23, // 13: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
+	24, // 14: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
+	25, // 15: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
+	0,  // 16: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
+	0,  // 17: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
+	7,  // 18: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
+	9,  // 19: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
+	1,  // 20: anton.v1.ConversationsService.CreateConversation:input_type -> anton.v1.CreateConversationRequest
+	2,  // 21: anton.v1.ConversationsService.SetConversationMetadata:input_type -> anton.v1.SetConversationMetadataRequest
+	3,  // 22: anton.v1.ConversationsService.ListItems:input_type -> anton.v1.ListItemsRequest
+	4,  // 23: anton.v1.ConversationsService.CreateItems:input_type -> anton.v1.CreateItemsRequest
+	5,  // 24: anton.v1.ConversationsService.GetItem:input_type -> anton.v1.GetItemRequest
+	6,  // 25: anton.v1.ConversationsService.DeleteItem:input_type -> anton.v1.DeleteItemRequest
+	10, // 26: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
+	13, // 27: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
+	14, // 28: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
+	16, // 29: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
+	18, // 30: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
+	8,  // 31: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
+	0,  // 32: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
+	0,  // 33: anton.v1.ConversationsService.CreateConversation:output_type -> anton.v1.Conversation
+	0,  // 34: anton.v1.ConversationsService.SetConversationMetadata:output_type -> anton.v1.Conversation
+	33, // 35: anton.v1.ConversationsService.ListItems:output_type -> anton.v1.ListItemsResponse
+	33, // 36: anton.v1.ConversationsService.CreateItems:output_type -> anton.v1.ListItemsResponse
+	34, // 37: anton.v1.ConversationsService.GetItem:output_type -> anton.v1.Item
+	0,  // 38: anton.v1.ConversationsService.DeleteItem:output_type -> anton.v1.Conversation
+	11, // 39: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
+	0,  // 40: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
+	15, // 41: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
+	17, // 42: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
+	19, // 43: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
+	31, // [31:44] is the sub-list for method output_type
+	18, // [18:31] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_conversations_proto_init() }
@@ -1506,7 +1925,7 @@ func file_anton_v1_conversations_proto_init() {
 	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
 	file_anton_v1_responses_proto_init()
-	file_anton_v1_conversations_proto_msgTypes[13].OneofWrappers = []any{
+	file_anton_v1_conversations_proto_msgTypes[19].OneofWrappers = []any{
 		(*ConversationEvent_Snapshot)(nil),
 		(*ConversationEvent_Changed)(nil),
 		(*ConversationEvent_Deleted)(nil),
@@ -1520,7 +1939,7 @@ func file_anton_v1_conversations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_conversations_proto_rawDesc), len(file_anton_v1_conversations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,13 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConversationsService_ListConversations_FullMethodName  = "/anton.v1.ConversationsService/ListConversations"
-	ConversationsService_GetConversation_FullMethodName    = "/anton.v1.ConversationsService/GetConversation"
-	ConversationsService_ListMessages_FullMethodName       = "/anton.v1.ConversationsService/ListMessages"
-	ConversationsService_UpdateConversation_FullMethodName = "/anton.v1.ConversationsService/UpdateConversation"
-	ConversationsService_DeleteTurn_FullMethodName         = "/anton.v1.ConversationsService/DeleteTurn"
-	ConversationsService_DeleteConversation_FullMethodName = "/anton.v1.ConversationsService/DeleteConversation"
-	ConversationsService_WatchConversations_FullMethodName = "/anton.v1.ConversationsService/WatchConversations"
+	ConversationsService_ListConversations_FullMethodName       = "/anton.v1.ConversationsService/ListConversations"
+	ConversationsService_GetConversation_FullMethodName         = "/anton.v1.ConversationsService/GetConversation"
+	ConversationsService_CreateConversation_FullMethodName      = "/anton.v1.ConversationsService/CreateConversation"
+	ConversationsService_SetConversationMetadata_FullMethodName = "/anton.v1.ConversationsService/SetConversationMetadata"
+	ConversationsService_ListItems_FullMethodName               = "/anton.v1.ConversationsService/ListItems"
+	ConversationsService_CreateItems_FullMethodName             = "/anton.v1.ConversationsService/CreateItems"
+	ConversationsService_GetItem_FullMethodName                 = "/anton.v1.ConversationsService/GetItem"
+	ConversationsService_DeleteItem_FullMethodName              = "/anton.v1.ConversationsService/DeleteItem"
+	ConversationsService_ListMessages_FullMethodName            = "/anton.v1.ConversationsService/ListMessages"
+	ConversationsService_UpdateConversation_FullMethodName      = "/anton.v1.ConversationsService/UpdateConversation"
+	ConversationsService_DeleteTurn_FullMethodName              = "/anton.v1.ConversationsService/DeleteTurn"
+	ConversationsService_DeleteConversation_FullMethodName      = "/anton.v1.ConversationsService/DeleteConversation"
+	ConversationsService_WatchConversations_FullMethodName      = "/anton.v1.ConversationsService/WatchConversations"
 )
 
 // ConversationsServiceClient is the client API for ConversationsService service.
@@ -37,6 +43,18 @@ type ConversationsServiceClient interface {
 	// Lists conversations, newest activity first. An unknown project has none.
 	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
 	GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Makes a conversation, with what was said in it before, if anything.
+	CreateConversation(ctx context.Context, in *CreateConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Replaces a conversation's metadata.
+	SetConversationMetadata(ctx context.Context, in *SetConversationMetadataRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Lists what was given and answered in a conversation.
+	ListItems(ctx context.Context, in *ListItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error)
+	// Adds items behind the last turn. Errors: FAILED_PRECONDITION busy.
+	CreateItems(ctx context.Context, in *CreateItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error)
+	GetItem(ctx context.Context, in *GetItemRequest, opts ...grpc.CallOption) (*Item, error)
+	// Takes an item out of what models see and lists show. The events of its turn
+	// stay until the turn is deleted.
+	DeleteItem(ctx context.Context, in *DeleteItemRequest, opts ...grpc.CallOption) (*Conversation, error)
 	// Returns every message of a conversation; assistant messages carry the
 	// events of their turn, the same that were streamed.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
@@ -75,6 +93,66 @@ func (c *conversationsServiceClient) GetConversation(ctx context.Context, in *Ge
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Conversation)
 	err := c.cc.Invoke(ctx, ConversationsService_GetConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) CreateConversation(ctx context.Context, in *CreateConversationRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationsService_CreateConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) SetConversationMetadata(ctx context.Context, in *SetConversationMetadataRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationsService_SetConversationMetadata_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) ListItems(ctx context.Context, in *ListItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListItemsResponse)
+	err := c.cc.Invoke(ctx, ConversationsService_ListItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) CreateItems(ctx context.Context, in *CreateItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListItemsResponse)
+	err := c.cc.Invoke(ctx, ConversationsService_CreateItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) GetItem(ctx context.Context, in *GetItemRequest, opts ...grpc.CallOption) (*Item, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Item)
+	err := c.cc.Invoke(ctx, ConversationsService_GetItem_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) DeleteItem(ctx context.Context, in *DeleteItemRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationsService_DeleteItem_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +227,18 @@ type ConversationsServiceServer interface {
 	// Lists conversations, newest activity first. An unknown project has none.
 	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
 	GetConversation(context.Context, *GetConversationRequest) (*Conversation, error)
+	// Makes a conversation, with what was said in it before, if anything.
+	CreateConversation(context.Context, *CreateConversationRequest) (*Conversation, error)
+	// Replaces a conversation's metadata.
+	SetConversationMetadata(context.Context, *SetConversationMetadataRequest) (*Conversation, error)
+	// Lists what was given and answered in a conversation.
+	ListItems(context.Context, *ListItemsRequest) (*ListItemsResponse, error)
+	// Adds items behind the last turn. Errors: FAILED_PRECONDITION busy.
+	CreateItems(context.Context, *CreateItemsRequest) (*ListItemsResponse, error)
+	GetItem(context.Context, *GetItemRequest) (*Item, error)
+	// Takes an item out of what models see and lists show. The events of its turn
+	// stay until the turn is deleted.
+	DeleteItem(context.Context, *DeleteItemRequest) (*Conversation, error)
 	// Returns every message of a conversation; assistant messages carry the
 	// events of their turn, the same that were streamed.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
@@ -178,6 +268,24 @@ func (UnimplementedConversationsServiceServer) ListConversations(context.Context
 }
 func (UnimplementedConversationsServiceServer) GetConversation(context.Context, *GetConversationRequest) (*Conversation, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetConversation not implemented")
+}
+func (UnimplementedConversationsServiceServer) CreateConversation(context.Context, *CreateConversationRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateConversation not implemented")
+}
+func (UnimplementedConversationsServiceServer) SetConversationMetadata(context.Context, *SetConversationMetadataRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetConversationMetadata not implemented")
+}
+func (UnimplementedConversationsServiceServer) ListItems(context.Context, *ListItemsRequest) (*ListItemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListItems not implemented")
+}
+func (UnimplementedConversationsServiceServer) CreateItems(context.Context, *CreateItemsRequest) (*ListItemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateItems not implemented")
+}
+func (UnimplementedConversationsServiceServer) GetItem(context.Context, *GetItemRequest) (*Item, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetItem not implemented")
+}
+func (UnimplementedConversationsServiceServer) DeleteItem(context.Context, *DeleteItemRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteItem not implemented")
 }
 func (UnimplementedConversationsServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
@@ -247,6 +355,114 @@ func _ConversationsService_GetConversation_Handler(srv interface{}, ctx context.
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConversationsServiceServer).GetConversation(ctx, req.(*GetConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_CreateConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).CreateConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_CreateConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).CreateConversation(ctx, req.(*CreateConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_SetConversationMetadata_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetConversationMetadataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).SetConversationMetadata(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_SetConversationMetadata_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).SetConversationMetadata(ctx, req.(*SetConversationMetadataRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_ListItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).ListItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_ListItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).ListItems(ctx, req.(*ListItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_CreateItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).CreateItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_CreateItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).CreateItems(ctx, req.(*CreateItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_GetItem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetItemRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).GetItem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_GetItem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).GetItem(ctx, req.(*GetItemRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_DeleteItem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteItemRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).DeleteItem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_DeleteItem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).DeleteItem(ctx, req.(*DeleteItemRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -348,6 +564,30 @@ var ConversationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetConversation",
 			Handler:    _ConversationsService_GetConversation_Handler,
+		},
+		{
+			MethodName: "CreateConversation",
+			Handler:    _ConversationsService_CreateConversation_Handler,
+		},
+		{
+			MethodName: "SetConversationMetadata",
+			Handler:    _ConversationsService_SetConversationMetadata_Handler,
+		},
+		{
+			MethodName: "ListItems",
+			Handler:    _ConversationsService_ListItems_Handler,
+		},
+		{
+			MethodName: "CreateItems",
+			Handler:    _ConversationsService_CreateItems_Handler,
+		},
+		{
+			MethodName: "GetItem",
+			Handler:    _ConversationsService_GetItem_Handler,
+		},
+		{
+			MethodName: "DeleteItem",
+			Handler:    _ConversationsService_DeleteItem_Handler,
 		},
 		{
 			MethodName: "ListMessages",

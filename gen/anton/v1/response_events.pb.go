@@ -56,6 +56,8 @@ type ResponseEvent struct {
 	//	*ResponseEvent_ToolInProgress
 	//	*ResponseEvent_ToolCompleted
 	//	*ResponseEvent_ToolFailed
+	//	*ResponseEvent_FunctionArgumentsDelta
+	//	*ResponseEvent_FunctionArgumentsDone
 	//	*ResponseEvent_Completed
 	//	*ResponseEvent_Incomplete
 	//	*ResponseEvent_Failed
@@ -291,6 +293,24 @@ func (x *ResponseEvent) GetToolFailed() *ToolFailed {
 	return nil
 }
 
+func (x *ResponseEvent) GetFunctionArgumentsDelta() *FunctionArgumentsDelta {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_FunctionArgumentsDelta); ok {
+			return x.FunctionArgumentsDelta
+		}
+	}
+	return nil
+}
+
+func (x *ResponseEvent) GetFunctionArgumentsDone() *FunctionArgumentsDone {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_FunctionArgumentsDone); ok {
+			return x.FunctionArgumentsDone
+		}
+	}
+	return nil
+}
+
 func (x *ResponseEvent) GetCompleted() *ResponseCompleted {
 	if x != nil {
 		if x, ok := x.Event.(*ResponseEvent_Completed); ok {
@@ -394,6 +414,14 @@ type ResponseEvent_ToolFailed struct {
 	ToolFailed *ToolFailed `protobuf:"bytes,27,opt,name=tool_failed,json=toolFailed,oneof"`
 }
 
+type ResponseEvent_FunctionArgumentsDelta struct {
+	FunctionArgumentsDelta *FunctionArgumentsDelta `protobuf:"bytes,28,opt,name=function_arguments_delta,json=functionArgumentsDelta,oneof"`
+}
+
+type ResponseEvent_FunctionArgumentsDone struct {
+	FunctionArgumentsDone *FunctionArgumentsDone `protobuf:"bytes,29,opt,name=function_arguments_done,json=functionArgumentsDone,oneof"`
+}
+
 type ResponseEvent_Completed struct {
 	Completed *ResponseCompleted `protobuf:"bytes,40,opt,name=completed,oneof"`
 }
@@ -442,6 +470,10 @@ func (*ResponseEvent_ToolCompleted) isResponseEvent_Event() {}
 
 func (*ResponseEvent_ToolFailed) isResponseEvent_Event() {}
 
+func (*ResponseEvent_FunctionArgumentsDelta) isResponseEvent_Event() {}
+
+func (*ResponseEvent_FunctionArgumentsDone) isResponseEvent_Event() {}
+
 func (*ResponseEvent_Completed) isResponseEvent_Event() {}
 
 func (*ResponseEvent_Incomplete) isResponseEvent_Event() {}
@@ -473,8 +505,10 @@ type Response struct {
 	Temperature      *float64          `protobuf:"fixed64,14,opt,name=temperature" json:"temperature,omitempty"`
 	TopP             *float64          `protobuf:"fixed64,15,opt,name=top_p,json=topP" json:"top_p,omitempty"`
 	Usage            *Usage            `protobuf:"bytes,16,opt,name=usage" json:"usage,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Empty in the snapshots of thoughts, which come often.
+	Options       *RequestOptions `protobuf:"bytes,17,opt,name=options" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Response) Reset() {
@@ -619,6 +653,404 @@ func (x *Response) GetUsage() *Usage {
 	return nil
 }
 
+func (x *Response) GetOptions() *RequestOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// RequestOptions are parameters of a request that its response repeats.
+type RequestOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Functions that the client runs: a turn that calls one ends, and goes on
+	// with the output in the next request.
+	Tools      []*FunctionTool `protobuf:"bytes,1,rep,name=tools" json:"tools,omitempty"`
+	ToolChoice *ToolChoice     `protobuf:"bytes,2,opt,name=tool_choice,json=toolChoice" json:"tool_choice,omitempty"`
+	// Several calls in one answer; the model's default if absent.
+	ParallelToolCalls *bool `protobuf:"varint,3,opt,name=parallel_tool_calls,json=parallelToolCalls" json:"parallel_tool_calls,omitempty"`
+	// The response that this one goes on from; not together with a conversation.
+	PreviousResponseId string `protobuf:"bytes,4,opt,name=previous_response_id,json=previousResponseId" json:"previous_response_id,omitempty"`
+	// Runs without a client; needs store.
+	Background bool `protobuf:"varint,5,opt,name=background" json:"background,omitempty"`
+	// True if absent. What is not stored is never on disk, and ends when its
+	// client hangs up.
+	Store      *bool       `protobuf:"varint,6,opt,name=store" json:"store,omitempty"`
+	Reasoning  *Reasoning  `protobuf:"bytes,7,opt,name=reasoning" json:"reasoning,omitempty"`
+	TextFormat *TextFormat `protobuf:"bytes,8,opt,name=text_format,json=textFormat" json:"text_format,omitempty"`
+	// low, medium or high; empty is the model's default.
+	Verbosity string `protobuf:"bytes,9,opt,name=verbosity" json:"verbosity,omitempty"`
+	// A stable id of the end user.
+	User          string `protobuf:"bytes,10,opt,name=user" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestOptions) Reset() {
+	*x = RequestOptions{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestOptions) ProtoMessage() {}
+
+func (x *RequestOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestOptions.ProtoReflect.Descriptor instead.
+func (*RequestOptions) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RequestOptions) GetTools() []*FunctionTool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *RequestOptions) GetToolChoice() *ToolChoice {
+	if x != nil {
+		return x.ToolChoice
+	}
+	return nil
+}
+
+func (x *RequestOptions) GetParallelToolCalls() bool {
+	if x != nil && x.ParallelToolCalls != nil {
+		return *x.ParallelToolCalls
+	}
+	return false
+}
+
+func (x *RequestOptions) GetPreviousResponseId() string {
+	if x != nil {
+		return x.PreviousResponseId
+	}
+	return ""
+}
+
+func (x *RequestOptions) GetBackground() bool {
+	if x != nil {
+		return x.Background
+	}
+	return false
+}
+
+func (x *RequestOptions) GetStore() bool {
+	if x != nil && x.Store != nil {
+		return *x.Store
+	}
+	return false
+}
+
+func (x *RequestOptions) GetReasoning() *Reasoning {
+	if x != nil {
+		return x.Reasoning
+	}
+	return nil
+}
+
+func (x *RequestOptions) GetTextFormat() *TextFormat {
+	if x != nil {
+		return x.TextFormat
+	}
+	return nil
+}
+
+func (x *RequestOptions) GetVerbosity() string {
+	if x != nil {
+		return x.Verbosity
+	}
+	return ""
+}
+
+func (x *RequestOptions) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type FunctionTool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 letters, digits, '_' or '-'.
+	Name        string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	Description string `protobuf:"bytes,2,opt,name=description" json:"description,omitempty"`
+	// A JSON Schema, as JSON text; empty: no parameters.
+	Parameters    string `protobuf:"bytes,3,opt,name=parameters" json:"parameters,omitempty"`
+	Strict        *bool  `protobuf:"varint,4,opt,name=strict" json:"strict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunctionTool) Reset() {
+	*x = FunctionTool{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunctionTool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunctionTool) ProtoMessage() {}
+
+func (x *FunctionTool) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunctionTool.ProtoReflect.Descriptor instead.
+func (*FunctionTool) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FunctionTool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FunctionTool) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *FunctionTool) GetParameters() string {
+	if x != nil {
+		return x.Parameters
+	}
+	return ""
+}
+
+func (x *FunctionTool) GetStrict() bool {
+	if x != nil && x.Strict != nil {
+		return *x.Strict
+	}
+	return false
+}
+
+type ToolChoice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// auto (or empty), none, required, or function.
+	Mode string `protobuf:"bytes,1,opt,name=mode" json:"mode,omitempty"`
+	// Of function: its name.
+	Name string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	// If not empty, the only functions that may be called.
+	Allowed       []string `protobuf:"bytes,3,rep,name=allowed" json:"allowed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolChoice) Reset() {
+	*x = ToolChoice{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolChoice) ProtoMessage() {}
+
+func (x *ToolChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
+func (*ToolChoice) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ToolChoice) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ToolChoice) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolChoice) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
+}
+
+type Reasoning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// none, minimal, low, medium, high or xhigh; empty is the model's default.
+	Effort string `protobuf:"bytes,1,opt,name=effort" json:"effort,omitempty"`
+	// auto, concise or detailed; empty is the server's default.
+	Summary       string `protobuf:"bytes,2,opt,name=summary" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reasoning) Reset() {
+	*x = Reasoning{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reasoning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reasoning) ProtoMessage() {}
+
+func (x *Reasoning) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reasoning.ProtoReflect.Descriptor instead.
+func (*Reasoning) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reasoning) GetEffort() string {
+	if x != nil {
+		return x.Effort
+	}
+	return ""
+}
+
+func (x *Reasoning) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+type TextFormat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text (or empty), json_object or json_schema.
+	Type        string `protobuf:"bytes,1,opt,name=type" json:"type,omitempty"`
+	Name        string `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	Description string `protobuf:"bytes,3,opt,name=description" json:"description,omitempty"`
+	// A JSON Schema, as JSON text.
+	Schema        string `protobuf:"bytes,4,opt,name=schema" json:"schema,omitempty"`
+	Strict        *bool  `protobuf:"varint,5,opt,name=strict" json:"strict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TextFormat) Reset() {
+	*x = TextFormat{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TextFormat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TextFormat) ProtoMessage() {}
+
+func (x *TextFormat) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TextFormat.ProtoReflect.Descriptor instead.
+func (*TextFormat) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TextFormat) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *TextFormat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TextFormat) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *TextFormat) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *TextFormat) GetStrict() bool {
+	if x != nil && x.Strict != nil {
+		return *x.Strict
+	}
+	return false
+}
+
 type ResponseError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stable, for programs: provider_auth, unknown_model, …
@@ -631,7 +1063,7 @@ type ResponseError struct {
 
 func (x *ResponseError) Reset() {
 	*x = ResponseError{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[2]
+	mi := &file_anton_v1_response_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +1075,7 @@ func (x *ResponseError) String() string {
 func (*ResponseError) ProtoMessage() {}
 
 func (x *ResponseError) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[2]
+	mi := &file_anton_v1_response_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +1088,7 @@ func (x *ResponseError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseError.ProtoReflect.Descriptor instead.
 func (*ResponseError) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{2}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResponseError) GetCode() string {
@@ -686,7 +1118,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[3]
+	mi := &file_anton_v1_response_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +1130,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[3]
+	mi := &file_anton_v1_response_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +1143,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{3}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Usage) GetInputTokens() int32 {
@@ -753,6 +1185,7 @@ type OutputItem struct {
 	//	*OutputItem_Message
 	//	*OutputItem_Reasoning
 	//	*OutputItem_Tool
+	//	*OutputItem_FunctionCall
 	Item          isOutputItem_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -760,7 +1193,7 @@ type OutputItem struct {
 
 func (x *OutputItem) Reset() {
 	*x = OutputItem{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[4]
+	mi := &file_anton_v1_response_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +1205,7 @@ func (x *OutputItem) String() string {
 func (*OutputItem) ProtoMessage() {}
 
 func (x *OutputItem) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[4]
+	mi := &file_anton_v1_response_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +1218,7 @@ func (x *OutputItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItem.ProtoReflect.Descriptor instead.
 func (*OutputItem) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{4}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OutputItem) GetId() string {
@@ -836,6 +1269,15 @@ func (x *OutputItem) GetTool() *ToolItem {
 	return nil
 }
 
+func (x *OutputItem) GetFunctionCall() *FunctionCallItem {
+	if x != nil {
+		if x, ok := x.Item.(*OutputItem_FunctionCall); ok {
+			return x.FunctionCall
+		}
+	}
+	return nil
+}
+
 type isOutputItem_Item interface {
 	isOutputItem_Item()
 }
@@ -852,11 +1294,17 @@ type OutputItem_Tool struct {
 	Tool *ToolItem `protobuf:"bytes,5,opt,name=tool,oneof"`
 }
 
+type OutputItem_FunctionCall struct {
+	FunctionCall *FunctionCallItem `protobuf:"bytes,6,opt,name=function_call,json=functionCall,oneof"`
+}
+
 func (*OutputItem_Message) isOutputItem_Item() {}
 
 func (*OutputItem_Reasoning) isOutputItem_Item() {}
 
 func (*OutputItem_Tool) isOutputItem_Item() {}
+
+func (*OutputItem_FunctionCall) isOutputItem_Item() {}
 
 // MessageItem is text for the user.
 type MessageItem struct {
@@ -868,7 +1316,7 @@ type MessageItem struct {
 
 func (x *MessageItem) Reset() {
 	*x = MessageItem{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[5]
+	mi := &file_anton_v1_response_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1328,7 @@ func (x *MessageItem) String() string {
 func (*MessageItem) ProtoMessage() {}
 
 func (x *MessageItem) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[5]
+	mi := &file_anton_v1_response_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1341,7 @@ func (x *MessageItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageItem.ProtoReflect.Descriptor instead.
 func (*MessageItem) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{5}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MessageItem) GetText() string {
@@ -913,7 +1361,7 @@ type ReasoningItem struct {
 
 func (x *ReasoningItem) Reset() {
 	*x = ReasoningItem{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[6]
+	mi := &file_anton_v1_response_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1373,7 @@ func (x *ReasoningItem) String() string {
 func (*ReasoningItem) ProtoMessage() {}
 
 func (x *ReasoningItem) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[6]
+	mi := &file_anton_v1_response_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1386,7 @@ func (x *ReasoningItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningItem.ProtoReflect.Descriptor instead.
 func (*ReasoningItem) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{6}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReasoningItem) GetText() string {
@@ -953,16 +1401,18 @@ type ToolItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
 	// One JSON object, as the model wrote it.
-	Arguments     string `protobuf:"bytes,2,opt,name=arguments" json:"arguments,omitempty"`
-	Output        string `protobuf:"bytes,3,opt,name=output" json:"output,omitempty"`
-	Error         string `protobuf:"bytes,4,opt,name=error" json:"error,omitempty"`
+	Arguments string `protobuf:"bytes,2,opt,name=arguments" json:"arguments,omitempty"`
+	Output    string `protobuf:"bytes,3,opt,name=output" json:"output,omitempty"`
+	Error     string `protobuf:"bytes,4,opt,name=error" json:"error,omitempty"`
+	// The model's id of the call.
+	CallId        string `protobuf:"bytes,5,opt,name=call_id,json=callId" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolItem) Reset() {
 	*x = ToolItem{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[7]
+	mi := &file_anton_v1_response_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1424,7 @@ func (x *ToolItem) String() string {
 func (*ToolItem) ProtoMessage() {}
 
 func (x *ToolItem) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[7]
+	mi := &file_anton_v1_response_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1437,7 @@ func (x *ToolItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolItem.ProtoReflect.Descriptor instead.
 func (*ToolItem) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{7}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ToolItem) GetName() string {
@@ -1018,18 +1468,89 @@ func (x *ToolItem) GetError() string {
 	return ""
 }
 
+func (x *ToolItem) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+// FunctionCallItem is a call of a function that the client runs.
+type FunctionCallItem struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId" json:"call_id,omitempty"`
+	Name   string                 `protobuf:"bytes,2,opt,name=name" json:"name,omitempty"`
+	// One JSON object, as the model wrote it.
+	Arguments     string `protobuf:"bytes,3,opt,name=arguments" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunctionCallItem) Reset() {
+	*x = FunctionCallItem{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunctionCallItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunctionCallItem) ProtoMessage() {}
+
+func (x *FunctionCallItem) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunctionCallItem.ProtoReflect.Descriptor instead.
+func (*FunctionCallItem) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FunctionCallItem) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *FunctionCallItem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FunctionCallItem) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
 type ResponseCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Model string                 `protobuf:"bytes,1,opt,name=model" json:"model,omitempty"`
 	// Rendered.
-	Response      *Response `protobuf:"bytes,2,opt,name=response" json:"response,omitempty"`
+	Response *Response `protobuf:"bytes,2,opt,name=response" json:"response,omitempty"`
+	// What the request asked for.
+	Options       *RequestOptions `protobuf:"bytes,3,opt,name=options" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResponseCreated) Reset() {
 	*x = ResponseCreated{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[8]
+	mi := &file_anton_v1_response_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1562,7 @@ func (x *ResponseCreated) String() string {
 func (*ResponseCreated) ProtoMessage() {}
 
 func (x *ResponseCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[8]
+	mi := &file_anton_v1_response_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1575,7 @@ func (x *ResponseCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseCreated.ProtoReflect.Descriptor instead.
 func (*ResponseCreated) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{8}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResponseCreated) GetModel() string {
@@ -1071,6 +1592,13 @@ func (x *ResponseCreated) GetResponse() *Response {
 	return nil
 }
 
+func (x *ResponseCreated) GetOptions() *RequestOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
 type ResponseInProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rendered.
@@ -1081,7 +1609,7 @@ type ResponseInProgress struct {
 
 func (x *ResponseInProgress) Reset() {
 	*x = ResponseInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[9]
+	mi := &file_anton_v1_response_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1621,7 @@ func (x *ResponseInProgress) String() string {
 func (*ResponseInProgress) ProtoMessage() {}
 
 func (x *ResponseInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[9]
+	mi := &file_anton_v1_response_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1634,7 @@ func (x *ResponseInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseInProgress.ProtoReflect.Descriptor instead.
 func (*ResponseInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{9}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResponseInProgress) GetResponse() *Response {
@@ -1138,7 +1666,7 @@ type Thought struct {
 
 func (x *Thought) Reset() {
 	*x = Thought{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[10]
+	mi := &file_anton_v1_response_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1678,7 @@ func (x *Thought) String() string {
 func (*Thought) ProtoMessage() {}
 
 func (x *Thought) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[10]
+	mi := &file_anton_v1_response_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1691,7 @@ func (x *Thought) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thought.ProtoReflect.Descriptor instead.
 func (*Thought) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{10}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Thought) GetThoughtRole() string {
@@ -1246,7 +1774,7 @@ type OutputItemAdded struct {
 
 func (x *OutputItemAdded) Reset() {
 	*x = OutputItemAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[11]
+	mi := &file_anton_v1_response_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1786,7 @@ func (x *OutputItemAdded) String() string {
 func (*OutputItemAdded) ProtoMessage() {}
 
 func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[11]
+	mi := &file_anton_v1_response_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1799,7 @@ func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemAdded.ProtoReflect.Descriptor instead.
 func (*OutputItemAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{11}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OutputItemAdded) GetOutputIndex() int32 {
@@ -1299,7 +1827,7 @@ type OutputItemDone struct {
 
 func (x *OutputItemDone) Reset() {
 	*x = OutputItemDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[12]
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1839,7 @@ func (x *OutputItemDone) String() string {
 func (*OutputItemDone) ProtoMessage() {}
 
 func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[12]
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1852,7 @@ func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemDone.ProtoReflect.Descriptor instead.
 func (*OutputItemDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{12}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OutputItemDone) GetOutputIndex() int32 {
@@ -1353,7 +1881,7 @@ type ContentPartAdded struct {
 
 func (x *ContentPartAdded) Reset() {
 	*x = ContentPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[13]
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1893,7 @@ func (x *ContentPartAdded) String() string {
 func (*ContentPartAdded) ProtoMessage() {}
 
 func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[13]
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1906,7 @@ func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartAdded.ProtoReflect.Descriptor instead.
 func (*ContentPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{13}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContentPartAdded) GetOutputIndex() int32 {
@@ -1416,7 +1944,7 @@ type ContentPartDone struct {
 
 func (x *ContentPartDone) Reset() {
 	*x = ContentPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1956,7 @@ func (x *ContentPartDone) String() string {
 func (*ContentPartDone) ProtoMessage() {}
 
 func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1969,7 @@ func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartDone.ProtoReflect.Descriptor instead.
 func (*ContentPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{14}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ContentPartDone) GetOutputIndex() int32 {
@@ -1485,7 +2013,7 @@ type OutputTextDelta struct {
 
 func (x *OutputTextDelta) Reset() {
 	*x = OutputTextDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[15]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +2025,7 @@ func (x *OutputTextDelta) String() string {
 func (*OutputTextDelta) ProtoMessage() {}
 
 func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[15]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +2038,7 @@ func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDelta.ProtoReflect.Descriptor instead.
 func (*OutputTextDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{15}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OutputTextDelta) GetOutputIndex() int32 {
@@ -1555,7 +2083,7 @@ type OutputTextDone struct {
 
 func (x *OutputTextDone) Reset() {
 	*x = OutputTextDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[16]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +2095,7 @@ func (x *OutputTextDone) String() string {
 func (*OutputTextDone) ProtoMessage() {}
 
 func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[16]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +2108,7 @@ func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDone.ProtoReflect.Descriptor instead.
 func (*OutputTextDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{16}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OutputTextDone) GetOutputIndex() int32 {
@@ -1622,7 +2150,7 @@ type ReasoningPartAdded struct {
 
 func (x *ReasoningPartAdded) Reset() {
 	*x = ReasoningPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[17]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +2162,7 @@ func (x *ReasoningPartAdded) String() string {
 func (*ReasoningPartAdded) ProtoMessage() {}
 
 func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[17]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +2175,7 @@ func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartAdded.ProtoReflect.Descriptor instead.
 func (*ReasoningPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{17}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReasoningPartAdded) GetOutputIndex() int32 {
@@ -1677,7 +2205,7 @@ type ReasoningPartDone struct {
 
 func (x *ReasoningPartDone) Reset() {
 	*x = ReasoningPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +2217,7 @@ func (x *ReasoningPartDone) String() string {
 func (*ReasoningPartDone) ProtoMessage() {}
 
 func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +2230,7 @@ func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartDone.ProtoReflect.Descriptor instead.
 func (*ReasoningPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReasoningPartDone) GetOutputIndex() int32 {
@@ -1738,7 +2266,7 @@ type ReasoningDelta struct {
 
 func (x *ReasoningDelta) Reset() {
 	*x = ReasoningDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2278,7 @@ func (x *ReasoningDelta) String() string {
 func (*ReasoningDelta) ProtoMessage() {}
 
 func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +2291,7 @@ func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDelta.ProtoReflect.Descriptor instead.
 func (*ReasoningDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReasoningDelta) GetOutputIndex() int32 {
@@ -1800,7 +2328,7 @@ type ReasoningDone struct {
 
 func (x *ReasoningDone) Reset() {
 	*x = ReasoningDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2340,7 @@ func (x *ReasoningDone) String() string {
 func (*ReasoningDone) ProtoMessage() {}
 
 func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2353,7 @@ func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDone.ProtoReflect.Descriptor instead.
 func (*ReasoningDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReasoningDone) GetOutputIndex() int32 {
@@ -1861,7 +2389,7 @@ type ToolArgumentsDelta struct {
 
 func (x *ToolArgumentsDelta) Reset() {
 	*x = ToolArgumentsDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2401,7 @@ func (x *ToolArgumentsDelta) String() string {
 func (*ToolArgumentsDelta) ProtoMessage() {}
 
 func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2414,7 @@ func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDelta.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ToolArgumentsDelta) GetOutputIndex() int32 {
@@ -1923,7 +2451,7 @@ type ToolArgumentsDone struct {
 
 func (x *ToolArgumentsDone) Reset() {
 	*x = ToolArgumentsDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2463,7 @@ func (x *ToolArgumentsDone) String() string {
 func (*ToolArgumentsDone) ProtoMessage() {}
 
 func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2476,7 @@ func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDone.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ToolArgumentsDone) GetOutputIndex() int32 {
@@ -1972,6 +2500,138 @@ func (x *ToolArgumentsDone) GetArguments() string {
 	return ""
 }
 
+type FunctionArgumentsDelta struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	Delta       string                 `protobuf:"bytes,2,opt,name=delta" json:"delta,omitempty"`
+	// Rendered.
+	ItemId        string `protobuf:"bytes,3,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunctionArgumentsDelta) Reset() {
+	*x = FunctionArgumentsDelta{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunctionArgumentsDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunctionArgumentsDelta) ProtoMessage() {}
+
+func (x *FunctionArgumentsDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunctionArgumentsDelta.ProtoReflect.Descriptor instead.
+func (*FunctionArgumentsDelta) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *FunctionArgumentsDelta) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *FunctionArgumentsDelta) GetDelta() string {
+	if x != nil {
+		return x.Delta
+	}
+	return ""
+}
+
+func (x *FunctionArgumentsDelta) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+type FunctionArgumentsDone struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	// Rendered.
+	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	// Rendered.
+	Name string `protobuf:"bytes,3,opt,name=name" json:"name,omitempty"`
+	// Rendered.
+	Arguments     string `protobuf:"bytes,4,opt,name=arguments" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunctionArgumentsDone) Reset() {
+	*x = FunctionArgumentsDone{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunctionArgumentsDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunctionArgumentsDone) ProtoMessage() {}
+
+func (x *FunctionArgumentsDone) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunctionArgumentsDone.ProtoReflect.Descriptor instead.
+func (*FunctionArgumentsDone) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FunctionArgumentsDone) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *FunctionArgumentsDone) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+func (x *FunctionArgumentsDone) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FunctionArgumentsDone) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
 type ToolInProgress struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
@@ -1983,7 +2643,7 @@ type ToolInProgress struct {
 
 func (x *ToolInProgress) Reset() {
 	*x = ToolInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2655,7 @@ func (x *ToolInProgress) String() string {
 func (*ToolInProgress) ProtoMessage() {}
 
 func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2668,7 @@ func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolInProgress.ProtoReflect.Descriptor instead.
 func (*ToolInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ToolInProgress) GetOutputIndex() int32 {
@@ -2038,7 +2698,7 @@ type ToolCompleted struct {
 
 func (x *ToolCompleted) Reset() {
 	*x = ToolCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2710,7 @@ func (x *ToolCompleted) String() string {
 func (*ToolCompleted) ProtoMessage() {}
 
 func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2723,7 @@ func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCompleted.ProtoReflect.Descriptor instead.
 func (*ToolCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ToolCompleted) GetOutputIndex() int32 {
@@ -2099,7 +2759,7 @@ type ToolFailed struct {
 
 func (x *ToolFailed) Reset() {
 	*x = ToolFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2771,7 @@ func (x *ToolFailed) String() string {
 func (*ToolFailed) ProtoMessage() {}
 
 func (x *ToolFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2784,7 @@ func (x *ToolFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolFailed.ProtoReflect.Descriptor instead.
 func (*ToolFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ToolFailed) GetOutputIndex() int32 {
@@ -2159,7 +2819,7 @@ type ResponseCompleted struct {
 
 func (x *ResponseCompleted) Reset() {
 	*x = ResponseCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2831,7 @@ func (x *ResponseCompleted) String() string {
 func (*ResponseCompleted) ProtoMessage() {}
 
 func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2844,7 @@ func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseCompleted.ProtoReflect.Descriptor instead.
 func (*ResponseCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResponseCompleted) GetUsage() *Usage {
@@ -2214,7 +2874,7 @@ type ResponseIncomplete struct {
 
 func (x *ResponseIncomplete) Reset() {
 	*x = ResponseIncomplete{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2886,7 @@ func (x *ResponseIncomplete) String() string {
 func (*ResponseIncomplete) ProtoMessage() {}
 
 func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2899,7 @@ func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseIncomplete.ProtoReflect.Descriptor instead.
 func (*ResponseIncomplete) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ResponseIncomplete) GetReason() string {
@@ -2275,7 +2935,7 @@ type ResponseFailed struct {
 
 func (x *ResponseFailed) Reset() {
 	*x = ResponseFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2947,7 @@ func (x *ResponseFailed) String() string {
 func (*ResponseFailed) ProtoMessage() {}
 
 func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2960,7 @@ func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFailed.ProtoReflect.Descriptor instead.
 func (*ResponseFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResponseFailed) GetError() *ResponseError {
@@ -2328,7 +2988,7 @@ var File_anton_v1_response_events_proto protoreflect.FileDescriptor
 
 const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1eanton/v1/response_events.proto\x12\banton.v1\"\xb5\f\n" +
+	"\x1eanton/v1/response_events.proto\x12\banton.v1\"\xee\r\n" +
 	"\rResponseEvent\x12'\n" +
 	"\x0fsequence_number\x18\x01 \x01(\x05R\x0esequenceNumber\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x01R\x04atMs\x12'\n" +
@@ -2355,13 +3015,15 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\x10tool_in_progress\x18\x19 \x01(\v2\x18.anton.v1.ToolInProgressH\x00R\x0etoolInProgress\x12@\n" +
 	"\x0etool_completed\x18\x1a \x01(\v2\x17.anton.v1.ToolCompletedH\x00R\rtoolCompleted\x127\n" +
 	"\vtool_failed\x18\x1b \x01(\v2\x14.anton.v1.ToolFailedH\x00R\n" +
-	"toolFailed\x12;\n" +
+	"toolFailed\x12\\\n" +
+	"\x18function_arguments_delta\x18\x1c \x01(\v2 .anton.v1.FunctionArgumentsDeltaH\x00R\x16functionArgumentsDelta\x12Y\n" +
+	"\x17function_arguments_done\x18\x1d \x01(\v2\x1f.anton.v1.FunctionArgumentsDoneH\x00R\x15functionArgumentsDone\x12;\n" +
 	"\tcompleted\x18( \x01(\v2\x1b.anton.v1.ResponseCompletedH\x00R\tcompleted\x12>\n" +
 	"\n" +
 	"incomplete\x18) \x01(\v2\x1c.anton.v1.ResponseIncompleteH\x00R\n" +
 	"incomplete\x122\n" +
 	"\x06failed\x18* \x01(\v2\x18.anton.v1.ResponseFailedH\x00R\x06failedB\a\n" +
-	"\x05event\"\x9c\x05\n" +
+	"\x05event\"\xd0\x05\n" +
 	"\bResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x1d\n" +
@@ -2381,10 +3043,49 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\x11max_output_tokens\x18\r \x01(\x05B\x05\xaa\x01\x02\b\x01R\x0fmaxOutputTokens\x12'\n" +
 	"\vtemperature\x18\x0e \x01(\x01B\x05\xaa\x01\x02\b\x01R\vtemperature\x12\x1a\n" +
 	"\x05top_p\x18\x0f \x01(\x01B\x05\xaa\x01\x02\b\x01R\x04topP\x12%\n" +
-	"\x05usage\x18\x10 \x01(\v2\x0f.anton.v1.UsageR\x05usage\x1a;\n" +
+	"\x05usage\x18\x10 \x01(\v2\x0f.anton.v1.UsageR\x05usage\x122\n" +
+	"\aoptions\x18\x11 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x03\n" +
+	"\x0eRequestOptions\x12,\n" +
+	"\x05tools\x18\x01 \x03(\v2\x16.anton.v1.FunctionToolR\x05tools\x125\n" +
+	"\vtool_choice\x18\x02 \x01(\v2\x14.anton.v1.ToolChoiceR\n" +
+	"toolChoice\x125\n" +
+	"\x13parallel_tool_calls\x18\x03 \x01(\bB\x05\xaa\x01\x02\b\x01R\x11parallelToolCalls\x120\n" +
+	"\x14previous_response_id\x18\x04 \x01(\tR\x12previousResponseId\x12\x1e\n" +
+	"\n" +
+	"background\x18\x05 \x01(\bR\n" +
+	"background\x12\x1b\n" +
+	"\x05store\x18\x06 \x01(\bB\x05\xaa\x01\x02\b\x01R\x05store\x121\n" +
+	"\treasoning\x18\a \x01(\v2\x13.anton.v1.ReasoningR\treasoning\x125\n" +
+	"\vtext_format\x18\b \x01(\v2\x14.anton.v1.TextFormatR\n" +
+	"textFormat\x12\x1c\n" +
+	"\tverbosity\x18\t \x01(\tR\tverbosity\x12\x12\n" +
+	"\x04user\x18\n" +
+	" \x01(\tR\x04user\"\x83\x01\n" +
+	"\fFunctionTool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x03 \x01(\tR\n" +
+	"parameters\x12\x1d\n" +
+	"\x06strict\x18\x04 \x01(\bB\x05\xaa\x01\x02\b\x01R\x06strict\"N\n" +
+	"\n" +
+	"ToolChoice\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aallowed\x18\x03 \x03(\tR\aallowed\"=\n" +
+	"\tReasoning\x12\x16\n" +
+	"\x06effort\x18\x01 \x01(\tR\x06effort\x12\x18\n" +
+	"\asummary\x18\x02 \x01(\tR\asummary\"\x8d\x01\n" +
+	"\n" +
+	"TextFormat\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x16\n" +
+	"\x06schema\x18\x04 \x01(\tR\x06schema\x12\x1d\n" +
+	"\x06strict\x18\x05 \x01(\bB\x05\xaa\x01\x02\b\x01R\x06strict\"=\n" +
 	"\rResponseError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\x9f\x01\n" +
@@ -2392,27 +3093,34 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\finput_tokens\x18\x01 \x01(\x05R\vinputTokens\x12#\n" +
 	"\rcached_tokens\x18\x02 \x01(\x05R\fcachedTokens\x12#\n" +
 	"\routput_tokens\x18\x03 \x01(\x05R\foutputTokens\x12)\n" +
-	"\x10reasoning_tokens\x18\x04 \x01(\x05R\x0freasoningTokens\"\xd2\x01\n" +
+	"\x10reasoning_tokens\x18\x04 \x01(\x05R\x0freasoningTokens\"\x95\x02\n" +
 	"\n" +
 	"OutputItem\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x121\n" +
 	"\amessage\x18\x03 \x01(\v2\x15.anton.v1.MessageItemH\x00R\amessage\x127\n" +
 	"\treasoning\x18\x04 \x01(\v2\x17.anton.v1.ReasoningItemH\x00R\treasoning\x12(\n" +
-	"\x04tool\x18\x05 \x01(\v2\x12.anton.v1.ToolItemH\x00R\x04toolB\x06\n" +
+	"\x04tool\x18\x05 \x01(\v2\x12.anton.v1.ToolItemH\x00R\x04tool\x12A\n" +
+	"\rfunction_call\x18\x06 \x01(\v2\x1a.anton.v1.FunctionCallItemH\x00R\ffunctionCallB\x06\n" +
 	"\x04item\"!\n" +
 	"\vMessageItem\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"#\n" +
 	"\rReasoningItem\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"j\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\x83\x01\n" +
 	"\bToolItem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\targuments\x18\x02 \x01(\tR\targuments\x12\x16\n" +
 	"\x06output\x18\x03 \x01(\tR\x06output\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"W\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x17\n" +
+	"\acall_id\x18\x05 \x01(\tR\x06callId\"]\n" +
+	"\x10FunctionCallItem\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"\x8b\x01\n" +
 	"\x0fResponseCreated\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12.\n" +
-	"\bresponse\x18\x02 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"D\n" +
+	"\bresponse\x18\x02 \x01(\v2\x12.anton.v1.ResponseR\bresponse\x122\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\"D\n" +
 	"\x12ResponseInProgress\x12.\n" +
 	"\bresponse\x18\x01 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"\xc6\x02\n" +
 	"\aThought\x12!\n" +
@@ -2476,7 +3184,16 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\x11ToolArgumentsDone\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x1c\n" +
-	"\targuments\x18\x03 \x01(\tR\targuments\"L\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"j\n" +
+	"\x16FunctionArgumentsDelta\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x14\n" +
+	"\x05delta\x18\x02 \x01(\tR\x05delta\x12\x17\n" +
+	"\aitem_id\x18\x03 \x01(\tR\x06itemId\"\x85\x01\n" +
+	"\x15FunctionArgumentsDone\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
+	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\"L\n" +
 	"\x0eToolInProgress\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\"c\n" +
@@ -2514,85 +3231,102 @@ func file_anton_v1_response_events_proto_rawDescGZIP() []byte {
 	return file_anton_v1_response_events_proto_rawDescData
 }
 
-var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_anton_v1_response_events_proto_goTypes = []any{
-	(*ResponseEvent)(nil),      // 0: anton.v1.ResponseEvent
-	(*Response)(nil),           // 1: anton.v1.Response
-	(*ResponseError)(nil),      // 2: anton.v1.ResponseError
-	(*Usage)(nil),              // 3: anton.v1.Usage
-	(*OutputItem)(nil),         // 4: anton.v1.OutputItem
-	(*MessageItem)(nil),        // 5: anton.v1.MessageItem
-	(*ReasoningItem)(nil),      // 6: anton.v1.ReasoningItem
-	(*ToolItem)(nil),           // 7: anton.v1.ToolItem
-	(*ResponseCreated)(nil),    // 8: anton.v1.ResponseCreated
-	(*ResponseInProgress)(nil), // 9: anton.v1.ResponseInProgress
-	(*Thought)(nil),            // 10: anton.v1.Thought
-	(*OutputItemAdded)(nil),    // 11: anton.v1.OutputItemAdded
-	(*OutputItemDone)(nil),     // 12: anton.v1.OutputItemDone
-	(*ContentPartAdded)(nil),   // 13: anton.v1.ContentPartAdded
-	(*ContentPartDone)(nil),    // 14: anton.v1.ContentPartDone
-	(*OutputTextDelta)(nil),    // 15: anton.v1.OutputTextDelta
-	(*OutputTextDone)(nil),     // 16: anton.v1.OutputTextDone
-	(*ReasoningPartAdded)(nil), // 17: anton.v1.ReasoningPartAdded
-	(*ReasoningPartDone)(nil),  // 18: anton.v1.ReasoningPartDone
-	(*ReasoningDelta)(nil),     // 19: anton.v1.ReasoningDelta
-	(*ReasoningDone)(nil),      // 20: anton.v1.ReasoningDone
-	(*ToolArgumentsDelta)(nil), // 21: anton.v1.ToolArgumentsDelta
-	(*ToolArgumentsDone)(nil),  // 22: anton.v1.ToolArgumentsDone
-	(*ToolInProgress)(nil),     // 23: anton.v1.ToolInProgress
-	(*ToolCompleted)(nil),      // 24: anton.v1.ToolCompleted
-	(*ToolFailed)(nil),         // 25: anton.v1.ToolFailed
-	(*ResponseCompleted)(nil),  // 26: anton.v1.ResponseCompleted
-	(*ResponseIncomplete)(nil), // 27: anton.v1.ResponseIncomplete
-	(*ResponseFailed)(nil),     // 28: anton.v1.ResponseFailed
-	nil,                        // 29: anton.v1.Response.MetadataEntry
+	(*ResponseEvent)(nil),          // 0: anton.v1.ResponseEvent
+	(*Response)(nil),               // 1: anton.v1.Response
+	(*RequestOptions)(nil),         // 2: anton.v1.RequestOptions
+	(*FunctionTool)(nil),           // 3: anton.v1.FunctionTool
+	(*ToolChoice)(nil),             // 4: anton.v1.ToolChoice
+	(*Reasoning)(nil),              // 5: anton.v1.Reasoning
+	(*TextFormat)(nil),             // 6: anton.v1.TextFormat
+	(*ResponseError)(nil),          // 7: anton.v1.ResponseError
+	(*Usage)(nil),                  // 8: anton.v1.Usage
+	(*OutputItem)(nil),             // 9: anton.v1.OutputItem
+	(*MessageItem)(nil),            // 10: anton.v1.MessageItem
+	(*ReasoningItem)(nil),          // 11: anton.v1.ReasoningItem
+	(*ToolItem)(nil),               // 12: anton.v1.ToolItem
+	(*FunctionCallItem)(nil),       // 13: anton.v1.FunctionCallItem
+	(*ResponseCreated)(nil),        // 14: anton.v1.ResponseCreated
+	(*ResponseInProgress)(nil),     // 15: anton.v1.ResponseInProgress
+	(*Thought)(nil),                // 16: anton.v1.Thought
+	(*OutputItemAdded)(nil),        // 17: anton.v1.OutputItemAdded
+	(*OutputItemDone)(nil),         // 18: anton.v1.OutputItemDone
+	(*ContentPartAdded)(nil),       // 19: anton.v1.ContentPartAdded
+	(*ContentPartDone)(nil),        // 20: anton.v1.ContentPartDone
+	(*OutputTextDelta)(nil),        // 21: anton.v1.OutputTextDelta
+	(*OutputTextDone)(nil),         // 22: anton.v1.OutputTextDone
+	(*ReasoningPartAdded)(nil),     // 23: anton.v1.ReasoningPartAdded
+	(*ReasoningPartDone)(nil),      // 24: anton.v1.ReasoningPartDone
+	(*ReasoningDelta)(nil),         // 25: anton.v1.ReasoningDelta
+	(*ReasoningDone)(nil),          // 26: anton.v1.ReasoningDone
+	(*ToolArgumentsDelta)(nil),     // 27: anton.v1.ToolArgumentsDelta
+	(*ToolArgumentsDone)(nil),      // 28: anton.v1.ToolArgumentsDone
+	(*FunctionArgumentsDelta)(nil), // 29: anton.v1.FunctionArgumentsDelta
+	(*FunctionArgumentsDone)(nil),  // 30: anton.v1.FunctionArgumentsDone
+	(*ToolInProgress)(nil),         // 31: anton.v1.ToolInProgress
+	(*ToolCompleted)(nil),          // 32: anton.v1.ToolCompleted
+	(*ToolFailed)(nil),             // 33: anton.v1.ToolFailed
+	(*ResponseCompleted)(nil),      // 34: anton.v1.ResponseCompleted
+	(*ResponseIncomplete)(nil),     // 35: anton.v1.ResponseIncomplete
+	(*ResponseFailed)(nil),         // 36: anton.v1.ResponseFailed
+	nil,                            // 37: anton.v1.Response.MetadataEntry
 }
 var file_anton_v1_response_events_proto_depIdxs = []int32{
-	8,  // 0: anton.v1.ResponseEvent.created:type_name -> anton.v1.ResponseCreated
-	9,  // 1: anton.v1.ResponseEvent.in_progress:type_name -> anton.v1.ResponseInProgress
-	10, // 2: anton.v1.ResponseEvent.thought:type_name -> anton.v1.Thought
-	11, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
-	12, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
-	13, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
-	14, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
-	15, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
-	16, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
-	17, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
-	18, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
-	19, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
-	20, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
-	21, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
-	22, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
-	23, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
-	24, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
-	25, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
-	26, // 18: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
-	27, // 19: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
-	28, // 20: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
-	4,  // 21: anton.v1.Response.output:type_name -> anton.v1.OutputItem
-	2,  // 22: anton.v1.Response.error:type_name -> anton.v1.ResponseError
-	29, // 23: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
-	3,  // 24: anton.v1.Response.usage:type_name -> anton.v1.Usage
-	5,  // 25: anton.v1.OutputItem.message:type_name -> anton.v1.MessageItem
-	6,  // 26: anton.v1.OutputItem.reasoning:type_name -> anton.v1.ReasoningItem
-	7,  // 27: anton.v1.OutputItem.tool:type_name -> anton.v1.ToolItem
-	1,  // 28: anton.v1.ResponseCreated.response:type_name -> anton.v1.Response
-	1,  // 29: anton.v1.ResponseInProgress.response:type_name -> anton.v1.Response
-	1,  // 30: anton.v1.Thought.response:type_name -> anton.v1.Response
-	4,  // 31: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
-	4,  // 32: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
-	3,  // 33: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
-	1,  // 34: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
-	3,  // 35: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
-	1,  // 36: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
-	2,  // 37: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
-	3,  // 38: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
-	1,  // 39: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	14, // 0: anton.v1.ResponseEvent.created:type_name -> anton.v1.ResponseCreated
+	15, // 1: anton.v1.ResponseEvent.in_progress:type_name -> anton.v1.ResponseInProgress
+	16, // 2: anton.v1.ResponseEvent.thought:type_name -> anton.v1.Thought
+	17, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
+	18, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
+	19, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
+	20, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
+	21, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
+	22, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
+	23, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
+	24, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
+	25, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
+	26, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
+	27, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
+	28, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
+	31, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
+	32, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
+	33, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
+	29, // 18: anton.v1.ResponseEvent.function_arguments_delta:type_name -> anton.v1.FunctionArgumentsDelta
+	30, // 19: anton.v1.ResponseEvent.function_arguments_done:type_name -> anton.v1.FunctionArgumentsDone
+	34, // 20: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
+	35, // 21: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
+	36, // 22: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
+	9,  // 23: anton.v1.Response.output:type_name -> anton.v1.OutputItem
+	7,  // 24: anton.v1.Response.error:type_name -> anton.v1.ResponseError
+	37, // 25: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
+	8,  // 26: anton.v1.Response.usage:type_name -> anton.v1.Usage
+	2,  // 27: anton.v1.Response.options:type_name -> anton.v1.RequestOptions
+	3,  // 28: anton.v1.RequestOptions.tools:type_name -> anton.v1.FunctionTool
+	4,  // 29: anton.v1.RequestOptions.tool_choice:type_name -> anton.v1.ToolChoice
+	5,  // 30: anton.v1.RequestOptions.reasoning:type_name -> anton.v1.Reasoning
+	6,  // 31: anton.v1.RequestOptions.text_format:type_name -> anton.v1.TextFormat
+	10, // 32: anton.v1.OutputItem.message:type_name -> anton.v1.MessageItem
+	11, // 33: anton.v1.OutputItem.reasoning:type_name -> anton.v1.ReasoningItem
+	12, // 34: anton.v1.OutputItem.tool:type_name -> anton.v1.ToolItem
+	13, // 35: anton.v1.OutputItem.function_call:type_name -> anton.v1.FunctionCallItem
+	1,  // 36: anton.v1.ResponseCreated.response:type_name -> anton.v1.Response
+	2,  // 37: anton.v1.ResponseCreated.options:type_name -> anton.v1.RequestOptions
+	1,  // 38: anton.v1.ResponseInProgress.response:type_name -> anton.v1.Response
+	1,  // 39: anton.v1.Thought.response:type_name -> anton.v1.Response
+	9,  // 40: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
+	9,  // 41: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
+	8,  // 42: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
+	1,  // 43: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
+	8,  // 44: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
+	1,  // 45: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
+	7,  // 46: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
+	8,  // 47: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
+	1,  // 48: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_response_events_proto_init() }
@@ -2619,14 +3353,17 @@ func file_anton_v1_response_events_proto_init() {
 		(*ResponseEvent_ToolInProgress)(nil),
 		(*ResponseEvent_ToolCompleted)(nil),
 		(*ResponseEvent_ToolFailed)(nil),
+		(*ResponseEvent_FunctionArgumentsDelta)(nil),
+		(*ResponseEvent_FunctionArgumentsDone)(nil),
 		(*ResponseEvent_Completed)(nil),
 		(*ResponseEvent_Incomplete)(nil),
 		(*ResponseEvent_Failed)(nil),
 	}
-	file_anton_v1_response_events_proto_msgTypes[4].OneofWrappers = []any{
+	file_anton_v1_response_events_proto_msgTypes[9].OneofWrappers = []any{
 		(*OutputItem_Message)(nil),
 		(*OutputItem_Reasoning)(nil),
 		(*OutputItem_Tool)(nil),
+		(*OutputItem_FunctionCall)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2634,7 +3371,7 @@ func file_anton_v1_response_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_response_events_proto_rawDesc), len(file_anton_v1_response_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

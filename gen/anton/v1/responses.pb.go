@@ -44,8 +44,9 @@ type CreateResponseRequest struct {
 	// At most 16 pairs, echoed in the response.
 	Metadata map[string]string `protobuf:"bytes,9,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Replaces the conversation's muted connections when has_disabled_connections is set.
-	DisabledConnections    []*Connection `protobuf:"bytes,10,rep,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
-	HasDisabledConnections bool          `protobuf:"varint,11,opt,name=has_disabled_connections,json=hasDisabledConnections" json:"has_disabled_connections,omitempty"`
+	DisabledConnections    []*Connection   `protobuf:"bytes,10,rep,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
+	HasDisabledConnections bool            `protobuf:"varint,11,opt,name=has_disabled_connections,json=hasDisabledConnections" json:"has_disabled_connections,omitempty"`
+	Options                *RequestOptions `protobuf:"bytes,12,opt,name=options" json:"options,omitempty"`
 	unknownFields          protoimpl.UnknownFields
 	sizeCache              protoimpl.SizeCache
 }
@@ -157,12 +158,27 @@ func (x *CreateResponseRequest) GetHasDisabledConnections() bool {
 	return false
 }
 
-// InputItem is one message given with the request.
+func (x *CreateResponseRequest) GetOptions() *RequestOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// InputItem is a message, or one of the things that can stand instead of it.
 type InputItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// user, assistant, system or developer.
-	Role          string `protobuf:"bytes,1,opt,name=role" json:"role,omitempty"`
-	Text          string `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	// Of a message: user, assistant, system or developer.
+	Role string `protobuf:"bytes,1,opt,name=role" json:"role,omitempty"`
+	// Of a message that is text alone.
+	Text string `protobuf:"bytes,2,opt,name=text" json:"text,omitempty"`
+	// Of any other message: its parts in order.
+	Content []*ContentPart `protobuf:"bytes,3,rep,name=content" json:"content,omitempty"`
+	// A call that a model made earlier, for clients that keep the history themselves.
+	FunctionCall       *FunctionCallItem   `protobuf:"bytes,4,opt,name=function_call,json=functionCall" json:"function_call,omitempty"`
+	FunctionCallOutput *FunctionCallOutput `protobuf:"bytes,5,opt,name=function_call_output,json=functionCallOutput" json:"function_call_output,omitempty"`
+	// Id of an item of an earlier response or of a conversation, which it stands for.
+	ItemReference string `protobuf:"bytes,6,opt,name=item_reference,json=itemReference" json:"item_reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +227,743 @@ func (x *InputItem) GetText() string {
 	return ""
 }
 
+func (x *InputItem) GetContent() []*ContentPart {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *InputItem) GetFunctionCall() *FunctionCallItem {
+	if x != nil {
+		return x.FunctionCall
+	}
+	return nil
+}
+
+func (x *InputItem) GetFunctionCallOutput() *FunctionCallOutput {
+	if x != nil {
+		return x.FunctionCallOutput
+	}
+	return nil
+}
+
+func (x *InputItem) GetItemReference() string {
+	if x != nil {
+		return x.ItemReference
+	}
+	return ""
+}
+
+// ContentPart has exactly one field set.
+type ContentPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text" json:"text,omitempty"`
+	Image         *InputImage            `protobuf:"bytes,2,opt,name=image" json:"image,omitempty"`
+	File          *InputFile             `protobuf:"bytes,3,opt,name=file" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContentPart) Reset() {
+	*x = ContentPart{}
+	mi := &file_anton_v1_responses_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContentPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContentPart) ProtoMessage() {}
+
+func (x *ContentPart) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContentPart.ProtoReflect.Descriptor instead.
+func (*ContentPart) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ContentPart) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ContentPart) GetImage() *InputImage {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *ContentPart) GetFile() *InputFile {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+type InputImage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A data: URL (PNG, JPEG, GIF or WebP), or an http(s) URL that the model
+	// provider fetches.
+	Url string `protobuf:"bytes,1,opt,name=url" json:"url,omitempty"`
+	// low, high, auto or empty.
+	Detail        string `protobuf:"bytes,2,opt,name=detail" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputImage) Reset() {
+	*x = InputImage{}
+	mi := &file_anton_v1_responses_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputImage) ProtoMessage() {}
+
+func (x *InputImage) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputImage.ProtoReflect.Descriptor instead.
+func (*InputImage) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *InputImage) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *InputImage) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// InputFile is a document: text of any kind, or a PDF.
+type InputFile struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Filename string                 `protobuf:"bytes,1,opt,name=filename" json:"filename,omitempty"`
+	// A data: URL, or bare base64.
+	Data string `protobuf:"bytes,2,opt,name=data" json:"data,omitempty"`
+	// Instead of data: an http(s) URL that the model provider fetches.
+	Url           string `protobuf:"bytes,3,opt,name=url" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputFile) Reset() {
+	*x = InputFile{}
+	mi := &file_anton_v1_responses_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputFile) ProtoMessage() {}
+
+func (x *InputFile) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputFile.ProtoReflect.Descriptor instead.
+func (*InputFile) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *InputFile) GetFilename() string {
+	if x != nil {
+		return x.Filename
+	}
+	return ""
+}
+
+func (x *InputFile) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
+func (x *InputFile) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// FunctionCallOutput answers the call with the same id.
+type FunctionCallOutput struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId" json:"call_id,omitempty"`
+	Output        string                 `protobuf:"bytes,2,opt,name=output" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunctionCallOutput) Reset() {
+	*x = FunctionCallOutput{}
+	mi := &file_anton_v1_responses_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunctionCallOutput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunctionCallOutput) ProtoMessage() {}
+
+func (x *FunctionCallOutput) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunctionCallOutput.ProtoReflect.Descriptor instead.
+func (*FunctionCallOutput) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FunctionCallOutput) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *FunctionCallOutput) GetOutput() string {
+	if x != nil {
+		return x.Output
+	}
+	return ""
+}
+
+type GetResponseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ResponseId    string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetResponseRequest) Reset() {
+	*x = GetResponseRequest{}
+	mi := &file_anton_v1_responses_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetResponseRequest) ProtoMessage() {}
+
+func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetResponseRequest.ProtoReflect.Descriptor instead.
+func (*GetResponseRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+type StreamResponseRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ResponseId string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	// Only events with a higher sequence number; all if absent.
+	StartingAfter *int32 `protobuf:"varint,2,opt,name=starting_after,json=startingAfter" json:"starting_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamResponseRequest) Reset() {
+	*x = StreamResponseRequest{}
+	mi := &file_anton_v1_responses_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamResponseRequest) ProtoMessage() {}
+
+func (x *StreamResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamResponseRequest.ProtoReflect.Descriptor instead.
+func (*StreamResponseRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StreamResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+func (x *StreamResponseRequest) GetStartingAfter() int32 {
+	if x != nil && x.StartingAfter != nil {
+		return *x.StartingAfter
+	}
+	return 0
+}
+
+type StopResponseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ResponseId    string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopResponseRequest) Reset() {
+	*x = StopResponseRequest{}
+	mi := &file_anton_v1_responses_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopResponseRequest) ProtoMessage() {}
+
+func (x *StopResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopResponseRequest.ProtoReflect.Descriptor instead.
+func (*StopResponseRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StopResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+type DeleteResponseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ResponseId    string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteResponseRequest) Reset() {
+	*x = DeleteResponseRequest{}
+	mi := &file_anton_v1_responses_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteResponseRequest) ProtoMessage() {}
+
+func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteResponseRequest.ProtoReflect.Descriptor instead.
+func (*DeleteResponseRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DeleteResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+type DeleteResponseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// "response".
+	Object        string `protobuf:"bytes,2,opt,name=object" json:"object,omitempty"`
+	Deleted       bool   `protobuf:"varint,3,opt,name=deleted" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteResponseResponse) Reset() {
+	*x = DeleteResponseResponse{}
+	mi := &file_anton_v1_responses_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteResponseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteResponseResponse) ProtoMessage() {}
+
+func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteResponseResponse.ProtoReflect.Descriptor instead.
+func (*DeleteResponseResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteResponseResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteResponseResponse) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *DeleteResponseResponse) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+type ListInputItemsRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ResponseId string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	// Id of the item to start behind.
+	After string `protobuf:"bytes,2,opt,name=after" json:"after,omitempty"`
+	// 1 to 100; 20 if absent.
+	Limit *int32 `protobuf:"varint,3,opt,name=limit" json:"limit,omitempty"`
+	// asc, or desc (the default).
+	Order         string `protobuf:"bytes,4,opt,name=order" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInputItemsRequest) Reset() {
+	*x = ListInputItemsRequest{}
+	mi := &file_anton_v1_responses_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInputItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInputItemsRequest) ProtoMessage() {}
+
+func (x *ListInputItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInputItemsRequest.ProtoReflect.Descriptor instead.
+func (*ListInputItemsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListInputItemsRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+func (x *ListInputItemsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListInputItemsRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListInputItemsRequest) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+// ListItemsResponse is one page.
+type ListItemsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []*Item                `protobuf:"bytes,1,rep,name=data" json:"data,omitempty"`
+	FirstId       string                 `protobuf:"bytes,2,opt,name=first_id,json=firstId" json:"first_id,omitempty"`
+	LastId        string                 `protobuf:"bytes,3,opt,name=last_id,json=lastId" json:"last_id,omitempty"`
+	HasMore       bool                   `protobuf:"varint,4,opt,name=has_more,json=hasMore" json:"has_more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListItemsResponse) Reset() {
+	*x = ListItemsResponse{}
+	mi := &file_anton_v1_responses_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListItemsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListItemsResponse) ProtoMessage() {}
+
+func (x *ListItemsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListItemsResponse.ProtoReflect.Descriptor instead.
+func (*ListItemsResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListItemsResponse) GetData() []*Item {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ListItemsResponse) GetFirstId() string {
+	if x != nil {
+		return x.FirstId
+	}
+	return ""
+}
+
+func (x *ListItemsResponse) GetLastId() string {
+	if x != nil {
+		return x.LastId
+	}
+	return ""
+}
+
+func (x *ListItemsResponse) GetHasMore() bool {
+	if x != nil {
+		return x.HasMore
+	}
+	return false
+}
+
+// Item is one thing that was given or answered.
+type Item struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// Types that are valid to be assigned to Item:
+	//
+	//	*Item_Input
+	//	*Item_Output
+	Item          isItem_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Item) Reset() {
+	*x = Item{}
+	mi := &file_anton_v1_responses_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Item) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Item) ProtoMessage() {}
+
+func (x *Item) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_responses_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Item.ProtoReflect.Descriptor instead.
+func (*Item) Descriptor() ([]byte, []int) {
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Item) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Item) GetItem() isItem_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *Item) GetInput() *InputItem {
+	if x != nil {
+		if x, ok := x.Item.(*Item_Input); ok {
+			return x.Input
+		}
+	}
+	return nil
+}
+
+func (x *Item) GetOutput() *OutputItem {
+	if x != nil {
+		if x, ok := x.Item.(*Item_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
+type isItem_Item interface {
+	isItem_Item()
+}
+
+type Item_Input struct {
+	Input *InputItem `protobuf:"bytes,2,opt,name=input,oneof"`
+}
+
+type Item_Output struct {
+	Output *OutputItem `protobuf:"bytes,3,opt,name=output,oneof"`
+}
+
+func (*Item_Input) isItem_Item() {}
+
+func (*Item_Output) isItem_Item() {}
+
 // Connection names a datasource.
 type Connection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -222,7 +975,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_anton_v1_responses_proto_msgTypes[2]
+	mi := &file_anton_v1_responses_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -234,7 +987,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[2]
+	mi := &file_anton_v1_responses_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -247,7 +1000,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{2}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Connection) GetEngine() string {
@@ -275,7 +1028,7 @@ type TailResponseRequest struct {
 
 func (x *TailResponseRequest) Reset() {
 	*x = TailResponseRequest{}
-	mi := &file_anton_v1_responses_proto_msgTypes[3]
+	mi := &file_anton_v1_responses_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +1040,7 @@ func (x *TailResponseRequest) String() string {
 func (*TailResponseRequest) ProtoMessage() {}
 
 func (x *TailResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[3]
+	mi := &file_anton_v1_responses_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +1053,7 @@ func (x *TailResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailResponseRequest.ProtoReflect.Descriptor instead.
 func (*TailResponseRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{3}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TailResponseRequest) GetConversationId() string {
@@ -326,7 +1079,7 @@ type GetInFlightRequest struct {
 
 func (x *GetInFlightRequest) Reset() {
 	*x = GetInFlightRequest{}
-	mi := &file_anton_v1_responses_proto_msgTypes[4]
+	mi := &file_anton_v1_responses_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +1091,7 @@ func (x *GetInFlightRequest) String() string {
 func (*GetInFlightRequest) ProtoMessage() {}
 
 func (x *GetInFlightRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[4]
+	mi := &file_anton_v1_responses_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +1104,7 @@ func (x *GetInFlightRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInFlightRequest.ProtoReflect.Descriptor instead.
 func (*GetInFlightRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{4}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetInFlightRequest) GetConversationId() string {
@@ -376,7 +1129,7 @@ type GetInFlightResponse struct {
 
 func (x *GetInFlightResponse) Reset() {
 	*x = GetInFlightResponse{}
-	mi := &file_anton_v1_responses_proto_msgTypes[5]
+	mi := &file_anton_v1_responses_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +1141,7 @@ func (x *GetInFlightResponse) String() string {
 func (*GetInFlightResponse) ProtoMessage() {}
 
 func (x *GetInFlightResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[5]
+	mi := &file_anton_v1_responses_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +1154,7 @@ func (x *GetInFlightResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInFlightResponse.ProtoReflect.Descriptor instead.
 func (*GetInFlightResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{5}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetInFlightResponse) GetInFlight() bool {
@@ -440,7 +1193,7 @@ type ListInFlightRequest struct {
 
 func (x *ListInFlightRequest) Reset() {
 	*x = ListInFlightRequest{}
-	mi := &file_anton_v1_responses_proto_msgTypes[6]
+	mi := &file_anton_v1_responses_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +1205,7 @@ func (x *ListInFlightRequest) String() string {
 func (*ListInFlightRequest) ProtoMessage() {}
 
 func (x *ListInFlightRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[6]
+	mi := &file_anton_v1_responses_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +1218,7 @@ func (x *ListInFlightRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInFlightRequest.ProtoReflect.Descriptor instead.
 func (*ListInFlightRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{6}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{18}
 }
 
 type ListInFlightResponse struct {
@@ -477,7 +1230,7 @@ type ListInFlightResponse struct {
 
 func (x *ListInFlightResponse) Reset() {
 	*x = ListInFlightResponse{}
-	mi := &file_anton_v1_responses_proto_msgTypes[7]
+	mi := &file_anton_v1_responses_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +1242,7 @@ func (x *ListInFlightResponse) String() string {
 func (*ListInFlightResponse) ProtoMessage() {}
 
 func (x *ListInFlightResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[7]
+	mi := &file_anton_v1_responses_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +1255,7 @@ func (x *ListInFlightResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInFlightResponse.ProtoReflect.Descriptor instead.
 func (*ListInFlightResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{7}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListInFlightResponse) GetInFlight() []*InFlightTurn {
@@ -523,7 +1276,7 @@ type InFlightTurn struct {
 
 func (x *InFlightTurn) Reset() {
 	*x = InFlightTurn{}
-	mi := &file_anton_v1_responses_proto_msgTypes[8]
+	mi := &file_anton_v1_responses_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +1288,7 @@ func (x *InFlightTurn) String() string {
 func (*InFlightTurn) ProtoMessage() {}
 
 func (x *InFlightTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[8]
+	mi := &file_anton_v1_responses_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +1301,7 @@ func (x *InFlightTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InFlightTurn.ProtoReflect.Descriptor instead.
 func (*InFlightTurn) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{8}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InFlightTurn) GetConversationId() string {
@@ -581,7 +1334,7 @@ type CancelResponseRequest struct {
 
 func (x *CancelResponseRequest) Reset() {
 	*x = CancelResponseRequest{}
-	mi := &file_anton_v1_responses_proto_msgTypes[9]
+	mi := &file_anton_v1_responses_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +1346,7 @@ func (x *CancelResponseRequest) String() string {
 func (*CancelResponseRequest) ProtoMessage() {}
 
 func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[9]
+	mi := &file_anton_v1_responses_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +1359,7 @@ func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
 func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{9}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelResponseRequest) GetConversationId() string {
@@ -626,7 +1379,7 @@ type CancelResponseResponse struct {
 
 func (x *CancelResponseResponse) Reset() {
 	*x = CancelResponseResponse{}
-	mi := &file_anton_v1_responses_proto_msgTypes[10]
+	mi := &file_anton_v1_responses_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +1391,7 @@ func (x *CancelResponseResponse) String() string {
 func (*CancelResponseResponse) ProtoMessage() {}
 
 func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_responses_proto_msgTypes[10]
+	mi := &file_anton_v1_responses_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +1404,7 @@ func (x *CancelResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponseResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_responses_proto_rawDescGZIP(), []int{10}
+	return file_anton_v1_responses_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CancelResponseResponse) GetCancelled() bool {
@@ -672,7 +1425,7 @@ var File_anton_v1_responses_proto protoreflect.FileDescriptor
 
 const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xbd\x04\n" +
+	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xf1\x04\n" +
 	"\x15CreateResponseRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12)\n" +
 	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05input\x12\"\n" +
@@ -685,13 +1438,66 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\bmetadata\x18\t \x03(\v2-.anton.v1.CreateResponseRequest.MetadataEntryR\bmetadata\x12G\n" +
 	"\x14disabled_connections\x18\n" +
 	" \x03(\v2\x14.anton.v1.ConnectionR\x13disabledConnections\x128\n" +
-	"\x18has_disabled_connections\x18\v \x01(\bR\x16hasDisabledConnections\x1a;\n" +
+	"\x18has_disabled_connections\x18\v \x01(\bR\x16hasDisabledConnections\x122\n" +
+	"\aoptions\x18\f \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x02\n" +
 	"\tInputItem\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"8\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12/\n" +
+	"\acontent\x18\x03 \x03(\v2\x15.anton.v1.ContentPartR\acontent\x12?\n" +
+	"\rfunction_call\x18\x04 \x01(\v2\x1a.anton.v1.FunctionCallItemR\ffunctionCall\x12N\n" +
+	"\x14function_call_output\x18\x05 \x01(\v2\x1c.anton.v1.FunctionCallOutputR\x12functionCallOutput\x12%\n" +
+	"\x0eitem_reference\x18\x06 \x01(\tR\ritemReference\"v\n" +
+	"\vContentPart\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12*\n" +
+	"\x05image\x18\x02 \x01(\v2\x14.anton.v1.InputImageR\x05image\x12'\n" +
+	"\x04file\x18\x03 \x01(\v2\x13.anton.v1.InputFileR\x04file\"6\n" +
+	"\n" +
+	"InputImage\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"M\n" +
+	"\tInputFile\x12\x1a\n" +
+	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\tR\x04data\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\"E\n" +
+	"\x12FunctionCallOutput\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x16\n" +
+	"\x06output\x18\x02 \x01(\tR\x06output\";\n" +
+	"\x12GetResponseRequest\x12%\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\n" +
+	"responseId\"l\n" +
+	"\x15StreamResponseRequest\x12%\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\n" +
+	"responseId\x12,\n" +
+	"\x0estarting_after\x18\x02 \x01(\x05B\x05\xaa\x01\x02\b\x01R\rstartingAfter\"<\n" +
+	"\x13StopResponseRequest\x12%\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\n" +
+	"responseId\">\n" +
+	"\x15DeleteResponseRequest\x12%\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\n" +
+	"responseId\"Z\n" +
+	"\x16DeleteResponseResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted\"\x87\x01\n" +
+	"\x15ListInputItemsRequest\x12%\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\n" +
+	"responseId\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x1b\n" +
+	"\x05limit\x18\x03 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x05limit\x12\x14\n" +
+	"\x05order\x18\x04 \x01(\tR\x05order\"\x86\x01\n" +
+	"\x11ListItemsResponse\x12\"\n" +
+	"\x04data\x18\x01 \x03(\v2\x0e.anton.v1.ItemR\x04data\x12\x19\n" +
+	"\bfirst_id\x18\x02 \x01(\tR\afirstId\x12\x17\n" +
+	"\alast_id\x18\x03 \x01(\tR\x06lastId\x12\x19\n" +
+	"\bhas_more\x18\x04 \x01(\bR\ahasMore\"{\n" +
+	"\x04Item\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
+	"\x05input\x18\x02 \x01(\v2\x13.anton.v1.InputItemH\x00R\x05input\x12.\n" +
+	"\x06output\x18\x03 \x01(\v2\x14.anton.v1.OutputItemH\x00R\x06outputB\x06\n" +
+	"\x04item\"8\n" +
 	"\n" +
 	"Connection\x12\x16\n" +
 	"\x06engine\x18\x01 \x01(\tR\x06engine\x12\x12\n" +
@@ -720,9 +1526,14 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\x0fconversation_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x0econversationId\"_\n" +
 	"\x16CancelResponseResponse\x12\x1c\n" +
 	"\tcancelled\x18\x01 \x01(\bR\tcancelled\x12'\n" +
-	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId2\x82\x04\n" +
+	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId2\xa0\b\n" +
 	"\x10ResponsesService\x12L\n" +
-	"\x0eCreateResponse\x12\x1f.anton.v1.CreateResponseRequest\x1a\x17.anton.v1.ResponseEvent0\x01\x12H\n" +
+	"\x0eCreateResponse\x12\x1f.anton.v1.CreateResponseRequest\x1a\x17.anton.v1.ResponseEvent0\x01\x12d\n" +
+	"\vGetResponse\x12\x1c.anton.v1.GetResponseRequest\x1a\x12.anton.v1.Response\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/responses/{response_id}\x12L\n" +
+	"\x0eStreamResponse\x12\x1f.anton.v1.StreamResponseRequest\x1a\x17.anton.v1.ResponseEvent0\x01\x12m\n" +
+	"\fStopResponse\x12\x1d.anton.v1.StopResponseRequest\x1a\x12.anton.v1.Response\"*\x82\xd3\xe4\x93\x02$\"\"/v1/responses/{response_id}/cancel\x12x\n" +
+	"\x0eDeleteResponse\x12\x1f.anton.v1.DeleteResponseRequest\x1a .anton.v1.DeleteResponseResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/responses/{response_id}\x12\x7f\n" +
+	"\x0eListInputItems\x12\x1f.anton.v1.ListInputItemsRequest\x1a\x1b.anton.v1.ListItemsResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/responses/{response_id}/input_items\x12H\n" +
 	"\fTailResponse\x12\x1d.anton.v1.TailResponseRequest\x1a\x17.anton.v1.ResponseEvent0\x01\x12k\n" +
 	"\vGetInFlight\x12\x1c.anton.v1.GetInFlightRequest\x1a\x1d.anton.v1.GetInFlightResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/responses/in-flight\x12s\n" +
 	"\fListInFlight\x12\x1d.anton.v1.ListInFlightRequest\x1a\x1e.anton.v1.ListInFlightResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/responses/in-flight-list\x12t\n" +
@@ -741,42 +1552,77 @@ func file_anton_v1_responses_proto_rawDescGZIP() []byte {
 	return file_anton_v1_responses_proto_rawDescData
 }
 
-var file_anton_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_anton_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_anton_v1_responses_proto_goTypes = []any{
 	(*CreateResponseRequest)(nil),  // 0: anton.v1.CreateResponseRequest
 	(*InputItem)(nil),              // 1: anton.v1.InputItem
-	(*Connection)(nil),             // 2: anton.v1.Connection
-	(*TailResponseRequest)(nil),    // 3: anton.v1.TailResponseRequest
-	(*GetInFlightRequest)(nil),     // 4: anton.v1.GetInFlightRequest
-	(*GetInFlightResponse)(nil),    // 5: anton.v1.GetInFlightResponse
-	(*ListInFlightRequest)(nil),    // 6: anton.v1.ListInFlightRequest
-	(*ListInFlightResponse)(nil),   // 7: anton.v1.ListInFlightResponse
-	(*InFlightTurn)(nil),           // 8: anton.v1.InFlightTurn
-	(*CancelResponseRequest)(nil),  // 9: anton.v1.CancelResponseRequest
-	(*CancelResponseResponse)(nil), // 10: anton.v1.CancelResponseResponse
-	nil,                            // 11: anton.v1.CreateResponseRequest.MetadataEntry
-	(*ResponseEvent)(nil),          // 12: anton.v1.ResponseEvent
+	(*ContentPart)(nil),            // 2: anton.v1.ContentPart
+	(*InputImage)(nil),             // 3: anton.v1.InputImage
+	(*InputFile)(nil),              // 4: anton.v1.InputFile
+	(*FunctionCallOutput)(nil),     // 5: anton.v1.FunctionCallOutput
+	(*GetResponseRequest)(nil),     // 6: anton.v1.GetResponseRequest
+	(*StreamResponseRequest)(nil),  // 7: anton.v1.StreamResponseRequest
+	(*StopResponseRequest)(nil),    // 8: anton.v1.StopResponseRequest
+	(*DeleteResponseRequest)(nil),  // 9: anton.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil), // 10: anton.v1.DeleteResponseResponse
+	(*ListInputItemsRequest)(nil),  // 11: anton.v1.ListInputItemsRequest
+	(*ListItemsResponse)(nil),      // 12: anton.v1.ListItemsResponse
+	(*Item)(nil),                   // 13: anton.v1.Item
+	(*Connection)(nil),             // 14: anton.v1.Connection
+	(*TailResponseRequest)(nil),    // 15: anton.v1.TailResponseRequest
+	(*GetInFlightRequest)(nil),     // 16: anton.v1.GetInFlightRequest
+	(*GetInFlightResponse)(nil),    // 17: anton.v1.GetInFlightResponse
+	(*ListInFlightRequest)(nil),    // 18: anton.v1.ListInFlightRequest
+	(*ListInFlightResponse)(nil),   // 19: anton.v1.ListInFlightResponse
+	(*InFlightTurn)(nil),           // 20: anton.v1.InFlightTurn
+	(*CancelResponseRequest)(nil),  // 21: anton.v1.CancelResponseRequest
+	(*CancelResponseResponse)(nil), // 22: anton.v1.CancelResponseResponse
+	nil,                            // 23: anton.v1.CreateResponseRequest.MetadataEntry
+	(*RequestOptions)(nil),         // 24: anton.v1.RequestOptions
+	(*FunctionCallItem)(nil),       // 25: anton.v1.FunctionCallItem
+	(*OutputItem)(nil),             // 26: anton.v1.OutputItem
+	(*ResponseEvent)(nil),          // 27: anton.v1.ResponseEvent
+	(*Response)(nil),               // 28: anton.v1.Response
 }
 var file_anton_v1_responses_proto_depIdxs = []int32{
 	1,  // 0: anton.v1.CreateResponseRequest.input:type_name -> anton.v1.InputItem
-	11, // 1: anton.v1.CreateResponseRequest.metadata:type_name -> anton.v1.CreateResponseRequest.MetadataEntry
-	2,  // 2: anton.v1.CreateResponseRequest.disabled_connections:type_name -> anton.v1.Connection
-	8,  // 3: anton.v1.ListInFlightResponse.in_flight:type_name -> anton.v1.InFlightTurn
-	0,  // 4: anton.v1.ResponsesService.CreateResponse:input_type -> anton.v1.CreateResponseRequest
-	3,  // 5: anton.v1.ResponsesService.TailResponse:input_type -> anton.v1.TailResponseRequest
-	4,  // 6: anton.v1.ResponsesService.GetInFlight:input_type -> anton.v1.GetInFlightRequest
-	6,  // 7: anton.v1.ResponsesService.ListInFlight:input_type -> anton.v1.ListInFlightRequest
-	9,  // 8: anton.v1.ResponsesService.CancelResponse:input_type -> anton.v1.CancelResponseRequest
-	12, // 9: anton.v1.ResponsesService.CreateResponse:output_type -> anton.v1.ResponseEvent
-	12, // 10: anton.v1.ResponsesService.TailResponse:output_type -> anton.v1.ResponseEvent
-	5,  // 11: anton.v1.ResponsesService.GetInFlight:output_type -> anton.v1.GetInFlightResponse
-	7,  // 12: anton.v1.ResponsesService.ListInFlight:output_type -> anton.v1.ListInFlightResponse
-	10, // 13: anton.v1.ResponsesService.CancelResponse:output_type -> anton.v1.CancelResponseResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	23, // 1: anton.v1.CreateResponseRequest.metadata:type_name -> anton.v1.CreateResponseRequest.MetadataEntry
+	14, // 2: anton.v1.CreateResponseRequest.disabled_connections:type_name -> anton.v1.Connection
+	24, // 3: anton.v1.CreateResponseRequest.options:type_name -> anton.v1.RequestOptions
+	2,  // 4: anton.v1.InputItem.content:type_name -> anton.v1.ContentPart
+	25, // 5: anton.v1.InputItem.function_call:type_name -> anton.v1.FunctionCallItem
+	5,  // 6: anton.v1.InputItem.function_call_output:type_name -> anton.v1.FunctionCallOutput
+	3,  // 7: anton.v1.ContentPart.image:type_name -> anton.v1.InputImage
+	4,  // 8: anton.v1.ContentPart.file:type_name -> anton.v1.InputFile
+	13, // 9: anton.v1.ListItemsResponse.data:type_name -> anton.v1.Item
+	1,  // 10: anton.v1.Item.input:type_name -> anton.v1.InputItem
+	26, // 11: anton.v1.Item.output:type_name -> anton.v1.OutputItem
+	20, // 12: anton.v1.ListInFlightResponse.in_flight:type_name -> anton.v1.InFlightTurn
+	0,  // 13: anton.v1.ResponsesService.CreateResponse:input_type -> anton.v1.CreateResponseRequest
+	6,  // 14: anton.v1.ResponsesService.GetResponse:input_type -> anton.v1.GetResponseRequest
+	7,  // 15: anton.v1.ResponsesService.StreamResponse:input_type -> anton.v1.StreamResponseRequest
+	8,  // 16: anton.v1.ResponsesService.StopResponse:input_type -> anton.v1.StopResponseRequest
+	9,  // 17: anton.v1.ResponsesService.DeleteResponse:input_type -> anton.v1.DeleteResponseRequest
+	11, // 18: anton.v1.ResponsesService.ListInputItems:input_type -> anton.v1.ListInputItemsRequest
+	15, // 19: anton.v1.ResponsesService.TailResponse:input_type -> anton.v1.TailResponseRequest
+	16, // 20: anton.v1.ResponsesService.GetInFlight:input_type -> anton.v1.GetInFlightRequest
+	18, // 21: anton.v1.ResponsesService.ListInFlight:input_type -> anton.v1.ListInFlightRequest
+	21, // 22: anton.v1.ResponsesService.CancelResponse:input_type -> anton.v1.CancelResponseRequest
+	27, // 23: anton.v1.ResponsesService.CreateResponse:output_type -> anton.v1.ResponseEvent
+	28, // 24: anton.v1.ResponsesService.GetResponse:output_type -> anton.v1.Response
+	27, // 25: anton.v1.ResponsesService.StreamResponse:output_type -> anton.v1.ResponseEvent
+	28, // 26: anton.v1.ResponsesService.StopResponse:output_type -> anton.v1.Response
+	10, // 27: anton.v1.ResponsesService.DeleteResponse:output_type -> anton.v1.DeleteResponseResponse
+	12, // 28: anton.v1.ResponsesService.ListInputItems:output_type -> anton.v1.ListItemsResponse
+	27, // 29: anton.v1.ResponsesService.TailResponse:output_type -> anton.v1.ResponseEvent
+	17, // 30: anton.v1.ResponsesService.GetInFlight:output_type -> anton.v1.GetInFlightResponse
+	19, // 31: anton.v1.ResponsesService.ListInFlight:output_type -> anton.v1.ListInFlightResponse
+	22, // 32: anton.v1.ResponsesService.CancelResponse:output_type -> anton.v1.CancelResponseResponse
+	23, // [23:33] is the sub-list for method output_type
+	13, // [13:23] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_responses_proto_init() }
@@ -786,13 +1632,17 @@ func file_anton_v1_responses_proto_init() {
 	}
 	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
+	file_anton_v1_responses_proto_msgTypes[13].OneofWrappers = []any{
+		(*Item_Input)(nil),
+		(*Item_Output)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_responses_proto_rawDesc), len(file_anton_v1_responses_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

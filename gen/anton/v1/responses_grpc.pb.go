@@ -22,6 +22,11 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ResponsesService_CreateResponse_FullMethodName = "/anton.v1.ResponsesService/CreateResponse"
+	ResponsesService_GetResponse_FullMethodName    = "/anton.v1.ResponsesService/GetResponse"
+	ResponsesService_StreamResponse_FullMethodName = "/anton.v1.ResponsesService/StreamResponse"
+	ResponsesService_StopResponse_FullMethodName   = "/anton.v1.ResponsesService/StopResponse"
+	ResponsesService_DeleteResponse_FullMethodName = "/anton.v1.ResponsesService/DeleteResponse"
+	ResponsesService_ListInputItems_FullMethodName = "/anton.v1.ResponsesService/ListInputItems"
 	ResponsesService_TailResponse_FullMethodName   = "/anton.v1.ResponsesService/TailResponse"
 	ResponsesService_GetInFlight_FullMethodName    = "/anton.v1.ResponsesService/GetInFlight"
 	ResponsesService_ListInFlight_FullMethodName   = "/anton.v1.ResponsesService/ListInFlight"
@@ -42,6 +47,18 @@ type ResponsesServiceClient interface {
 	// Errors: FAILED_PRECONDITION busy (with the address to attach to),
 	// INVALID_ARGUMENT, NOT_FOUND project.
 	CreateResponse(ctx context.Context, in *CreateResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResponseEvent], error)
+	// Returns a stored response as it is now.
+	GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*Response, error)
+	// Streams a stored response: its events so far, then what follows live. Over
+	// REST it is GetResponse with stream=true.
+	StreamResponse(ctx context.Context, in *StreamResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResponseEvent], error)
+	// Stops a response that runs, and answers once it is sealed. Idempotent.
+	StopResponse(ctx context.Context, in *StopResponseRequest, opts ...grpc.CallOption) (*Response, error)
+	// Deletes a response with its turn, stopping it first if it runs. A
+	// conversation that is left without turns goes as well.
+	DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error)
+	// Lists what the request of a response brought.
+	ListInputItems(ctx context.Context, in *ListInputItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error)
 	// Streams the newest turn of a conversation: its created event, then all
 	// events from from_seq on, then what follows live.
 	// Errors: NOT_FOUND if the conversation never ran a turn.
@@ -81,9 +98,68 @@ func (c *responsesServiceClient) CreateResponse(ctx context.Context, in *CreateR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ResponsesService_CreateResponseClient = grpc.ServerStreamingClient[ResponseEvent]
 
+func (c *responsesServiceClient) GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*Response, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Response)
+	err := c.cc.Invoke(ctx, ResponsesService_GetResponse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *responsesServiceClient) StreamResponse(ctx context.Context, in *StreamResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResponseEvent], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ResponsesService_ServiceDesc.Streams[1], ResponsesService_StreamResponse_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamResponseRequest, ResponseEvent]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ResponsesService_StreamResponseClient = grpc.ServerStreamingClient[ResponseEvent]
+
+func (c *responsesServiceClient) StopResponse(ctx context.Context, in *StopResponseRequest, opts ...grpc.CallOption) (*Response, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Response)
+	err := c.cc.Invoke(ctx, ResponsesService_StopResponse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *responsesServiceClient) DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponseResponse)
+	err := c.cc.Invoke(ctx, ResponsesService_DeleteResponse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *responsesServiceClient) ListInputItems(ctx context.Context, in *ListInputItemsRequest, opts ...grpc.CallOption) (*ListItemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListItemsResponse)
+	err := c.cc.Invoke(ctx, ResponsesService_ListInputItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *responsesServiceClient) TailResponse(ctx context.Context, in *TailResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResponseEvent], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ResponsesService_ServiceDesc.Streams[1], ResponsesService_TailResponse_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ResponsesService_ServiceDesc.Streams[2], ResponsesService_TailResponse_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +220,18 @@ type ResponsesServiceServer interface {
 	// Errors: FAILED_PRECONDITION busy (with the address to attach to),
 	// INVALID_ARGUMENT, NOT_FOUND project.
 	CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error
+	// Returns a stored response as it is now.
+	GetResponse(context.Context, *GetResponseRequest) (*Response, error)
+	// Streams a stored response: its events so far, then what follows live. Over
+	// REST it is GetResponse with stream=true.
+	StreamResponse(*StreamResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error
+	// Stops a response that runs, and answers once it is sealed. Idempotent.
+	StopResponse(context.Context, *StopResponseRequest) (*Response, error)
+	// Deletes a response with its turn, stopping it first if it runs. A
+	// conversation that is left without turns goes as well.
+	DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error)
+	// Lists what the request of a response brought.
+	ListInputItems(context.Context, *ListInputItemsRequest) (*ListItemsResponse, error)
 	// Streams the newest turn of a conversation: its created event, then all
 	// events from from_seq on, then what follows live.
 	// Errors: NOT_FOUND if the conversation never ran a turn.
@@ -166,6 +254,21 @@ type UnimplementedResponsesServiceServer struct{}
 
 func (UnimplementedResponsesServiceServer) CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error {
 	return status.Error(codes.Unimplemented, "method CreateResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) GetResponse(context.Context, *GetResponseRequest) (*Response, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) StreamResponse(*StreamResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error {
+	return status.Error(codes.Unimplemented, "method StreamResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) StopResponse(context.Context, *StopResponseRequest) (*Response, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) ListInputItems(context.Context, *ListInputItemsRequest) (*ListItemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInputItems not implemented")
 }
 func (UnimplementedResponsesServiceServer) TailResponse(*TailResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error {
 	return status.Error(codes.Unimplemented, "method TailResponse not implemented")
@@ -210,6 +313,89 @@ func _ResponsesService_CreateResponse_Handler(srv interface{}, stream grpc.Serve
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ResponsesService_CreateResponseServer = grpc.ServerStreamingServer[ResponseEvent]
+
+func _ResponsesService_GetResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetResponseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).GetResponse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_GetResponse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).GetResponse(ctx, req.(*GetResponseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResponsesService_StreamResponse_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamResponseRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ResponsesServiceServer).StreamResponse(m, &grpc.GenericServerStream[StreamResponseRequest, ResponseEvent]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ResponsesService_StreamResponseServer = grpc.ServerStreamingServer[ResponseEvent]
+
+func _ResponsesService_StopResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopResponseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).StopResponse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_StopResponse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).StopResponse(ctx, req.(*StopResponseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResponsesService_DeleteResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteResponseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).DeleteResponse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_DeleteResponse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).DeleteResponse(ctx, req.(*DeleteResponseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResponsesService_ListInputItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInputItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).ListInputItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_ListInputItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).ListInputItems(ctx, req.(*ListInputItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _ResponsesService_TailResponse_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(TailResponseRequest)
@@ -284,6 +470,22 @@ var ResponsesService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*ResponsesServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "GetResponse",
+			Handler:    _ResponsesService_GetResponse_Handler,
+		},
+		{
+			MethodName: "StopResponse",
+			Handler:    _ResponsesService_StopResponse_Handler,
+		},
+		{
+			MethodName: "DeleteResponse",
+			Handler:    _ResponsesService_DeleteResponse_Handler,
+		},
+		{
+			MethodName: "ListInputItems",
+			Handler:    _ResponsesService_ListInputItems_Handler,
+		},
+		{
 			MethodName: "GetInFlight",
 			Handler:    _ResponsesService_GetInFlight_Handler,
 		},
@@ -300,6 +502,11 @@ var ResponsesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "CreateResponse",
 			Handler:       _ResponsesService_CreateResponse_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamResponse",
+			Handler:       _ResponsesService_StreamResponse_Handler,
 			ServerStreams: true,
 		},
 		{

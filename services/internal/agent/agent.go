@@ -19,14 +19,60 @@ const (
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
 	RoleTool      Role = "tool"
+	// RoleSystem holds instructions that a client put among the messages. Run
+	// moves them behind the system prompt; no provider gets to see one.
+	RoleSystem Role = "system"
 )
 
 // Message is one entry of the history that a model sees.
 type Message struct {
 	Role    Role         `json:"role"`
 	Text    string       `json:"text,omitempty"`
+	Parts   []Part       `json:"parts,omitempty"`   // RoleUser: all of the message in order, if it is more than Text
 	Calls   []ToolCall   `json:"calls,omitempty"`   // RoleAssistant: the tools it asked for
 	Results []ToolResult `json:"results,omitempty"` // RoleTool: the answers to the calls of the message before
+	Trace   *Trace       `json:"trace,omitempty"`   // RoleAssistant
+}
+
+// Content is a user's message in parts; Text alone is one part.
+func (m Message) Content() []Part {
+	if len(m.Parts) == 0 && m.Text != "" {
+		return []Part{{Text: m.Text}}
+	}
+	return m.Parts
+}
+
+// Part is a piece of a user's message. Exactly one field is set.
+type Part struct {
+	Text  string `json:"text,omitempty"`
+	Image *Image `json:"image,omitempty"`
+	File  *File  `json:"file,omitempty"`
+}
+
+// Image is a picture for a model that can see: its bytes, or where they are.
+type Image struct {
+	MIME   string `json:"mime,omitempty"` // of Data: image/png, image/jpeg, image/gif or image/webp
+	Data   []byte `json:"data,omitempty"`
+	URL    string `json:"url,omitempty"`    // http or https; fetched by the provider, never by us
+	Detail string `json:"detail,omitempty"` // low, high, auto or empty
+}
+
+// File is a document that the provider reads itself, such as a PDF: its bytes,
+// or where they are.
+type File struct {
+	Name string `json:"name,omitempty"`
+	MIME string `json:"mime,omitempty"` // of Data
+	Data []byte `json:"data,omitempty"`
+	URL  string `json:"url,omitempty"` // http or https; fetched by the provider, never by us
+}
+
+// Trace is what a provider wants back with the message in later calls, such as
+// signed or encrypted reasoning. Only the provider of that name reads it, and
+// it ignores what another model left.
+type Trace struct {
+	Provider string          `json:"provider"`
+	Model    string          `json:"model"`
+	Data     json.RawMessage `json:"data"`
 }
 
 // ToolCall is a model's request to run a tool. Input is one JSON object; it is
@@ -49,6 +95,7 @@ type ToolSpec struct {
 	Name        string
 	Description string
 	Schema      json.RawMessage
+	Strict      *bool // inputs must follow the schema to the letter; nil: the provider's default
 }
 
 // Tool is something a model can do. Run may block and must obey ctx, which also
@@ -59,15 +106,38 @@ type Tool interface {
 	Run(ctx context.Context, input json.RawMessage) (string, error)
 }
 
-// Request is one call of a model.
+// Request is one call of a model. What a provider has no notion of it leaves
+// out, except a Format, an Image or a File, without which the answer would be
+// another.
 type Request struct {
 	Model       string
 	System      string
 	Messages    []Message
 	Tools       []ToolSpec
-	MaxTokens   int // 0: the provider's default
+	ToolChoice  ToolChoice
+	Parallel    *bool // several calls in one answer; nil: the provider's default
+	MaxTokens   int   // 0: the provider's default
 	Temperature *float64
 	TopP        *float64
+	Effort      string  // of reasoning: none, minimal, low, medium, high, xhigh; empty: the provider's default
+	Verbosity   string  // low, medium, high or empty
+	Format      *Format // nil: plain text
+	User        string  // a stable id of the end user, for the provider's records
+}
+
+// ToolChoice says whether a model may, must or must not call a tool. The zero
+// value lets it decide.
+type ToolChoice struct {
+	Mode string // "", "none", "required" (any tool), or "tool" (the one of Name)
+	Name string
+}
+
+// Format is the shape that the answer's text must have: a JSON object.
+type Format struct {
+	Name        string // of the schema; empty without one
+	Description string
+	Schema      json.RawMessage // JSON Schema; nil: any JSON object
+	Strict      *bool
 }
 
 // Usage counts tokens as the provider reported them; all zero if it did not.
@@ -95,6 +165,7 @@ type Completion struct {
 	Calls  []ToolCall
 	Finish Finish
 	Usage  Usage
+	Trace  *Trace // nil: nothing to give back
 }
 
 // Delta is a piece of an answer as it arrives. Exactly one field is set.
@@ -131,6 +202,8 @@ type Sink interface {
 	// ToolResult ends every call that was started. The result is bare: what Run
 	// adds to it for the model only is in History.
 	ToolResult(call ToolCall, r ToolResult, took time.Duration) error
+	// ClientCall is a call of a tool that the client runs: the turn ends with it.
+	ClientCall(call ToolCall) error
 	// History is handed every message of the turn once it is complete, an
 	// assistant message with calls before any of its tools run. It must be
 	// durable when History returns.

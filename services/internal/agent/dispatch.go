@@ -12,41 +12,50 @@ import (
 
 // dispatch runs the calls of one answer in order and keeps the pair of messages
 // that results. The calls are in the history before the first of them runs, so
-// that a crash inside a tool is seen as a call without a result.
-func (t *turn) dispatch(ctx context.Context, answer Completion) error {
+// that a crash inside a tool is seen as a call without a result. Whole calls of
+// the client's tools are left without one, and waits says that there are some.
+func (t *turn) dispatch(ctx context.Context, answer Completion) (waits bool, err error) {
 	for _, c := range answer.Calls {
 		if err := t.announce(c); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text, Calls: answer.Calls}); err != nil {
-		return err
+	if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text, Calls: answer.Calls, Trace: answer.Trace}); err != nil {
+		return false, err
 	}
 	results := make([]ToolResult, 0, len(answer.Calls))
 	for _, c := range answer.Calls {
-		if isObject(c.Input) {
+		whole := isObject(c.Input)
+		if t.client[c.Name] && whole {
+			waits = true
+			if err := t.sink.ClientCall(c); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if whole {
 			if err := t.sink.ToolInput(c); err != nil {
-				return err
+				return false, err
 			}
 		}
 		start := time.Now()
 		r, err := t.call(ctx, c)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := t.sink.ToolResult(c, r, time.Since(start)); err != nil {
-			return err
+			return false, err
 		}
 		r.Content += t.judge(ctx, c, r, answer.Finish)
 		results = append(results, r)
 	}
 	if err := t.keep(Message{Role: RoleTool, Results: results}); err != nil {
-		return err
+		return false, err
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
-	return nil
+	return waits, nil
 }
 
 // call answers one call, by its tool if it can be run at all. The error is the
@@ -133,9 +142,9 @@ func (t *turn) judge(ctx context.Context, c ToolCall, r ToolResult, finish Finis
 }
 
 func (t *turn) toolNames() []string {
-	names := make([]string, 0, len(t.tools))
-	for name := range t.tools {
-		names = append(names, name)
+	names := make([]string, 0, len(t.specs))
+	for _, spec := range t.specs {
+		names = append(names, spec.Name)
 	}
 	slices.Sort(names)
 	return names

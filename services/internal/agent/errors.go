@@ -18,8 +18,12 @@ const (
 	CodeRateLimited   = "rate_limited"
 	CodeUnreachable   = "provider_unreachable" // no connection, a broken server, or nothing of the kind at this address
 	CodeTimeout       = "provider_timeout"
-	CodeContext       = "context_overflow" // the conversation is longer than the model takes
-	CodeUnexpected    = "anton_error"      // everything else
+	CodeContext       = "context_overflow"   // the conversation is longer than the model takes
+	CodeImage         = "image_format"       // the provider cannot read an image or a document
+	CodeUnsupported   = "unsupported_input"  // the model takes no image, no document, no tools, or no such format
+	CodeInvalid       = "provider_rejected"  // the provider refuses the request for another reason
+	CodePolicy        = "policy_unavailable" // billing or policy of the account is out of order
+	CodeUnexpected    = "anton_error"        // everything else
 	fallbackModelName = "the chosen model"
 )
 
@@ -34,6 +38,10 @@ var messages = map[string]string{
 	CodeUnreachable:  "The model provider cannot be reached or does not work at the moment. Check its base URL in the settings, then try again.",
 	CodeTimeout:      "The model provider did not answer in time. Try again.",
 	CodeContext:      "This conversation is longer than the model can take. Start a new one, or choose a model with a larger context.",
+	CodeImage:        "The model provider could not read an image or document of this message. Send PNG, JPEG, GIF, WebP or PDF.",
+	CodeUnsupported:  "What this message holds or asks for (an image, a document, tools, an output format) is more than %model% can take. Choose another model.",
+	CodeInvalid:      "The model provider refused the request. Choose another model, or change the parameters of the request.",
+	CodePolicy:       "The account at the model provider is not in order. Look at its billing page.",
 	CodeUnexpected:   "An unexpected error occurred",
 }
 

@@ -1,6 +1,9 @@
 package agent
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // interrupted answers a call that never got, or never will get, a real answer.
 const interrupted = "The call was interrupted before it gave a result. Whether it had an effect is unknown."
@@ -15,15 +18,15 @@ func Repair(history []Message) []Message {
 	for i := 0; i < len(history); i++ {
 		switch m := history[i]; m.Role {
 		case RoleUser:
-			if !blank(m.Text) {
-				out = append(out, Message{Role: RoleUser, Text: m.Text})
+			if !empty(m) {
+				out = append(out, Message{Role: RoleUser, Text: m.Text, Parts: m.Parts})
 			}
 		case RoleAssistant:
 			calls := uniqueCalls(m.Calls)
 			if blank(m.Text) && len(calls) == 0 {
 				continue
 			}
-			out = append(out, Message{Role: RoleAssistant, Text: m.Text, Calls: calls})
+			out = append(out, Message{Role: RoleAssistant, Text: m.Text, Calls: calls, Trace: m.Trace})
 			if len(calls) == 0 {
 				continue
 			}
@@ -71,7 +74,9 @@ func uniqueCalls(calls []ToolCall) []ToolCall {
 func empty(m Message) bool {
 	switch m.Role {
 	case RoleUser:
-		return blank(m.Text)
+		return blank(m.Text) && !slices.ContainsFunc(m.Parts, func(p Part) bool {
+			return !blank(p.Text) || p.Image != nil || p.File != nil
+		})
 	case RoleAssistant:
 		return blank(m.Text) && len(uniqueCalls(m.Calls)) == 0
 	case RoleTool:

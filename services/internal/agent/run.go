@@ -15,6 +15,10 @@ type Options struct {
 	Request  Request   // Model, System, MaxTokens, Temperature, TopP; the rest is Run's
 	History  []Message // all that came before, the user's new message last
 	Tools    []Tool    // names must differ
+	// Client are the tools that the client runs, of names that no Tool has. An
+	// answer that calls one ends the turn, once the other calls of the answer
+	// have run; the results come with the next turn's history.
+	Client []ToolSpec
 	Limits   Limits
 	Log      *slog.Logger // nil discards: retries, panics of tools
 	// Sleep waits between attempts, or fails when ctx ends. nil is a timer.
@@ -49,7 +53,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Outcome is how a turn ended. Anything but FinishStop is an incomplete answer.
+// Outcome is how a turn ended. FinishTools says that calls wait for the client's
+// results; anything else but FinishStop is an incomplete answer.
 type Outcome struct {
 	Finish Finish
 	Usage  Usage // summed over all calls of the model
@@ -85,13 +90,18 @@ func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
 		note = ""
 		switch {
 		case len(answer.Calls) > 0 && answer.Finish != FinishCut && answer.Finish != FinishFilter:
-			if err := t.dispatch(ctx, answer); err != nil {
+			waits, err := t.dispatch(ctx, answer)
+			if err != nil {
 				return t.out, err
+			}
+			if waits {
+				t.out.Finish = FinishTools
+				return t.out, nil
 			}
 		case answer.Finish == FinishLength && t.continued < t.limits.Continuations && !blank(answer.Text):
 			t.continued++
 			note = noteContinue
-			if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text}); err != nil {
+			if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text, Trace: answer.Trace}); err != nil {
 				return t.out, err
 			}
 		default:
@@ -113,6 +123,7 @@ type turn struct {
 	sink      Sink
 	history   []Message
 	tools     map[string]Tool
+	client    map[string]bool // tools that the client runs
 	specs     []ToolSpec
 	failures  map[string]int  // in a row, by tool name
 	announced map[string]bool // calls of the present answer that the sink knows of
@@ -124,8 +135,8 @@ type turn struct {
 
 func newTurn(opts Options, sink Sink) (*turn, error) {
 	t := &turn{
-		Options: opts, limits: opts.Limits.withDefaults(), sink: sink, history: Repair(opts.History),
-		tools: make(map[string]Tool, len(opts.Tools)), failures: map[string]int{},
+		Options: opts, limits: opts.Limits.withDefaults(), sink: sink,
+		tools: make(map[string]Tool, len(opts.Tools)), client: map[string]bool{}, failures: map[string]int{},
 		announced: map[string]bool{}, waited: map[bool]time.Duration{},
 	}
 	if t.Log == nil {
@@ -142,7 +153,31 @@ func newTurn(opts Options, sink Sink) (*turn, error) {
 		t.tools[spec.Name] = tool
 		t.specs = append(t.specs, spec)
 	}
+	for _, spec := range opts.Client {
+		if _, dup := t.tools[spec.Name]; dup || t.client[spec.Name] {
+			return nil, fmt.Errorf("agent: two tools are named %q", spec.Name)
+		}
+		t.client[spec.Name] = true
+		t.specs = append(t.specs, spec)
+	}
+	t.history = Repair(t.hoist(opts.History))
 	return t, nil
+}
+
+// hoist moves instructions from among the messages behind the system prompt:
+// not every provider takes them where they stand.
+func (t *turn) hoist(history []Message) []Message {
+	rest := make([]Message, 0, len(history))
+	for _, m := range history {
+		if m.Role != RoleSystem {
+			rest = append(rest, m)
+			continue
+		}
+		if !blank(m.Text) {
+			t.Request.System = strings.TrimLeft(t.Request.System+"\n\n"+m.Text, "\n")
+		}
+	}
+	return rest
 }
 
 // ask calls the model once, or more often while it fails before anything of the
@@ -150,6 +185,10 @@ func newTurn(opts Options, sink Sink) (*turn, error) {
 func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completion, error) {
 	req := t.Request
 	req.Messages, req.Tools = t.history, specs
+	if len(specs) == 0 || t.out.Rounds > 0 {
+		// What must be called has been called: asking for it again would never end.
+		req.ToolChoice = ToolChoice{}
+	}
 	if note != "" {
 		req.System = strings.TrimLeft(req.System+"\n\n"+note, "\n")
 	}
@@ -211,7 +250,7 @@ func (t *turn) end(answer Completion) (Outcome, error) {
 // are not going to be run.
 func (t *turn) keepText(answer Completion) error {
 	for _, c := range answer.Calls {
-		if !t.announced[c.ID] {
+		if !t.announced[c.ID] || t.client[c.Name] {
 			continue
 		}
 		r := ToolResult{ID: c.ID, Content: interrupted, IsError: true}
@@ -219,7 +258,7 @@ func (t *turn) keepText(answer Completion) error {
 			return err
 		}
 	}
-	return t.keep(Message{Role: RoleAssistant, Text: answer.Text})
+	return t.keep(Message{Role: RoleAssistant, Text: answer.Text, Trace: answer.Trace})
 }
 
 // keep adds a message to the history, durably, unless it is empty.
@@ -272,5 +311,8 @@ func (t *turn) announce(c ToolCall) error {
 		return nil
 	}
 	t.announced[c.ID] = true
+	if t.client[c.Name] {
+		return nil // it shows as a whole, once it is one
+	}
 	return t.sink.ToolStart(c.ID, c.Name)
 }

@@ -90,6 +90,7 @@ func (s *tape) Reasoning(d string) error        { return s.add("reasoning %s", d
 func (s *tape) Progress(p Progress) error       { return s.add("%s %s %s", p.Phase, p.ToolUseID, p.Message) }
 func (s *tape) ToolStart(id, name string) error { return s.add("start %s %s", id, name) }
 func (s *tape) ToolInput(c ToolCall) error      { return s.add("input %s %s", c.ID, c.Input) }
+func (s *tape) ClientCall(c ToolCall) error     { return s.add("client %s %s", c.ID, c.Input) }
 func (s *tape) ToolResult(c ToolCall, r ToolResult, _ time.Duration) error {
 	return s.add("result %s %v %s", c.ID, r.IsError, r.Content)
 }
