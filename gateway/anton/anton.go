@@ -35,6 +35,7 @@ type Handler struct {
 	mux       *runtime.ServeMux
 	routes    *routes
 	responses antonv1.ResponsesServiceClient
+	convs     antonv1.ConversationsServiceClient
 	files     antonv1.ProjectFilesServiceClient
 	access    antonv1.AccessServiceClient
 	log       *slog.Logger
@@ -44,6 +45,7 @@ type Handler struct {
 func New(ctx context.Context, o Options) (*Handler, error) {
 	h := &Handler{
 		responses: antonv1.NewResponsesServiceClient(o.Channel),
+		convs:     antonv1.NewConversationsServiceClient(o.Channel),
 		files:     antonv1.NewProjectFilesServiceClient(o.Channel),
 		access:    antonv1.NewAccessServiceClient(o.Channel),
 		log:       o.Log,
@@ -69,7 +71,7 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return antonv1.RegisterResponsesServiceHandlerClient(ctx, m, h.responses)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
-			return antonv1.RegisterConversationsServiceHandlerClient(ctx, m, antonv1.NewConversationsServiceClient(o.Channel))
+			return antonv1.RegisterConversationsServiceHandlerClient(ctx, m, h.convs)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterProjectsServiceHandlerClient(ctx, m, antonv1.NewProjectsServiceClient(o.Channel))
@@ -89,6 +91,10 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 	h.routes = newRoutes()
 	h.routes.addHand(http.MethodPost, "/v1/responses", h.createResponse)
 	h.routes.addHand(http.MethodGet, "/v1/responses/tail", h.tailResponse)
+	h.routes.addHand(http.MethodGet, "/v1/responses/{response_id}", h.getResponse)
+	h.routes.addHand(http.MethodPost, "/v1/chat/completions", h.createChatCompletion)
+	h.routes.addHand(http.MethodPost, "/v1/conversations", h.createConversation)
+	h.routes.addHand(http.MethodPost, "/v1/conversations/{id}/items", h.createItems)
 	h.routes.addHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
 	h.routes.addHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
 	return h, nil
@@ -115,8 +121,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handle(w, r, params)
 		return
 	}
+	if c := callerOf(r); c.sdk {
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+	}
 	h.mux.ServeHTTP(w, r)
 }
+
+// callerKey leads from a request to what its answer differs by; the zero caller
+// if there is nothing.
+type callerKey struct{}
 
 // validQuery says whether a query decodes to text. What does not decode at all
 // is left to whoever reads it.
@@ -186,14 +199,23 @@ func outgoing(r *http.Request) context.Context {
 }
 
 // rewrite shows messages whose JSON is made by hand.
-func (h *Handler) rewrite(_ context.Context, m proto.Message) (any, error) {
+func (h *Handler) rewrite(ctx context.Context, m proto.Message) (any, error) {
 	switch m := m.(type) {
 	case *antonv1.ListMessagesResponse:
 		return viewMessages(m), nil
 	case *antonv1.Conversation:
-		return viewConversation(m), nil
+		c, _ := ctx.Value(callerKey{}).(caller)
+		return c.conversation(m), nil
 	case *antonv1.ListConversationsResponse:
 		return viewConversations(m), nil
+	case *antonv1.DeleteConversationResponse:
+		return viewDeleted(m), nil
+	case *antonv1.Response:
+		return viewResponse(m), nil
+	case *antonv1.ListItemsResponse:
+		return viewItems(m), nil
+	case *antonv1.Item:
+		return viewListed(m), nil
 	default:
 		return m, nil
 	}

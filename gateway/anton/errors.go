@@ -252,7 +252,7 @@ func problemOf(r *http.Request, err error) problem {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
 			p.code = strings.ToLower(d.Reason)
-			p.attach = d.Metadata["attach"]
+			p.attach, p.param = d.Metadata["attach"], d.Metadata["param"]
 			if s := statusByReason[d.Reason]; s != 0 {
 				p.status = s
 			}

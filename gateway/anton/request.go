@@ -1,6 +1,7 @@
 package anton
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,30 +39,36 @@ func (d *reader) str(name string) (s string) {
 	return s
 }
 
-// decodeCreate reads the body of POST /v1/responses. What this version cannot
-// do is refused by name, never ignored.
-func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, bad []fieldError) {
+// openBody splits a JSON object into its members.
+func openBody(body []byte) (*reader, []fieldError) {
 	if f := checkText(body); f != nil {
-		return nil, nil, []fieldError{*f}
+		return nil, []fieldError{*f}
 	}
 	members, err := splitObject(body)
 	switch {
 	case errors.Is(err, errNotObject):
-		return nil, nil, []fieldError{{Type: "model_attributes_type", Loc: []any{"body"},
+		return nil, []fieldError{{Type: "model_attributes_type", Loc: []any{"body"},
 			Msg: "Input should be a valid dictionary or object to extract fields from"}}
 	case err != nil:
-		return nil, nil, []fieldError{notJSON(0, "JSON decode error")}
+		return nil, []fieldError{notJSON(0, "JSON decode error")}
 	}
-	d := &reader{members: members}
+	return &reader{members: members}, nil
+}
+
+// decodeCreate reads the body of POST /v1/responses. What this version cannot
+// do is refused by name; only kinds of tools that it does not know are ignored.
+func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, bad []fieldError) {
+	d, bad := openBody(body)
+	if len(bad) > 0 {
+		return nil, nil, bad
+	}
 	q = &antonv1.CreateResponseRequest{
 		Model: d.str("model"), Instructions: d.str("instructions"), Project: d.str("project"),
-		Conversation: d.conversation(), Input: d.input(),
+		Conversation: d.conversation(), Input: d.input(), Options: d.options(),
 	}
 	d.read("stream", &stream, "bool_type", "Input should be a valid boolean")
 	d.read("max_output_tokens", &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
-	d.read("temperature", &q.Temperature, "float_type", "Input should be a valid number")
-	d.read("top_p", &q.TopP, "float_type", "Input should be a valid number")
-	d.read("metadata", &q.Metadata, "dict_type", "Input should be a dictionary of strings")
+	d.sampling(q)
 	if d.has("disabled_connections") {
 		q.HasDisabledConnections = true
 		d.read("disabled_connections", &q.DisabledConnections, "list_type",
@@ -70,8 +77,24 @@ func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, 
 			d.fail("model_attributes_type", "Input should be a valid object", "disabled_connections")
 		}
 	}
-	d.refuseUnsupported()
+	d.refuse("attachment_ids", "Attachments are", "[]")
+	d.refuse("prompt", "A stored prompt is")
+	d.refuse("top_logprobs", "Log probabilities are", "0")
 	return q, stream, d.bad
+}
+
+// sampling reads what responses and chat completions have under one name.
+func (d *reader) sampling(q *antonv1.CreateResponseRequest) {
+	d.read("temperature", &q.Temperature, "float_type", "Input should be a valid number")
+	d.read("top_p", &q.TopP, "float_type", "Input should be a valid number")
+	d.read("metadata", &q.Metadata, "dict_type", "Input should be a dictionary of strings")
+}
+
+// refuse names a member that asks for more than this version can do.
+func (d *reader) refuse(name, what string, harmless ...string) {
+	if d.has(name) && !slices.Contains(harmless, string(d.members[name])) {
+		d.fail("unsupported", what+" not supported by this version", name)
+	}
 }
 
 func (d *reader) conversation() string {
@@ -104,104 +127,145 @@ func (d *reader) input() []*antonv1.InputItem {
 	if json.Unmarshal(d.members["input"], &text) == nil {
 		return []*antonv1.InputItem{{Role: "user", Text: text}}
 	}
-	var items []json.RawMessage
-	if json.Unmarshal(d.members["input"], &items) != nil {
-		d.fail("string_type", "Input should be a valid string or a list of items", "input")
+	return d.items("input")
+}
+
+// options reads the parameters that a response repeats.
+func (d *reader) options() *antonv1.RequestOptions {
+	o := &antonv1.RequestOptions{PreviousResponseId: d.str("previous_response_id"), Tools: d.tools(), ToolChoice: d.toolChoice(),
+		User: cmp.Or(d.str("user"), d.str("safety_identifier"))}
+	d.read("parallel_tool_calls", &o.ParallelToolCalls, "bool_type", "Input should be a valid boolean")
+	d.read("background", &o.Background, "bool_type", "Input should be a valid boolean")
+	d.read("store", &o.Store, "bool_type", "Input should be a valid boolean")
+	if d.has("reasoning") {
+		o.Reasoning = &antonv1.Reasoning{}
+		d.read("reasoning", o.Reasoning, "dict_type", "Input should be an object with effort and summary")
+	}
+	if d.has("text") {
+		var t struct {
+			Verbosity string          `json:"verbosity"`
+			Format    json.RawMessage `json:"format"`
+		}
+		d.read("text", &t, "dict_type", "Input should be a valid dictionary")
+		o.Verbosity = t.Verbosity
+		o.TextFormat = d.format(t.Format, "text", "format")
+	}
+	return o
+}
+
+// formatIn is the shape of the answer, as responses give it.
+type formatIn struct {
+	Type        string          `json:"type"`
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Schema      json.RawMessage `json:"schema"`
+	Strict      *bool           `json:"strict"`
+}
+
+func (d *reader) format(raw json.RawMessage, at ...any) *antonv1.TextFormat {
+	if !given(raw) {
 		return nil
 	}
-	var out []*antonv1.InputItem
-	for i, raw := range items {
-		var item struct {
-			Type    *string         `json:"type"`
-			Role    *string         `json:"role"`
-			Content json.RawMessage `json:"content"`
+	var f formatIn
+	if json.Unmarshal(raw, &f) != nil {
+		d.fail("dict_type", "Input should be a valid dictionary", at...)
+		return nil
+	}
+	d.required(at, "type", f.Type)
+	return f.message()
+}
+
+func (f formatIn) message() *antonv1.TextFormat {
+	return &antonv1.TextFormat{Type: f.Type, Name: f.Name, Description: f.Description, Schema: string(f.Schema), Strict: f.Strict}
+}
+
+// functionIn is a tool that a client declares.
+type functionIn struct {
+	Name        string          `json:"name"`
+	Description *string         `json:"description"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Strict      *bool           `json:"strict"`
+}
+
+// tools reads the functions among the tools: other kinds are somebody else's.
+func (d *reader) tools() []*antonv1.FunctionTool {
+	if !d.has("tools") {
+		return nil
+	}
+	var list []struct {
+		functionIn
+		Type     string      `json:"type"`
+		Function *functionIn `json:"function"` // of chat completions
+	}
+	if json.Unmarshal(d.members["tools"], &list) != nil {
+		d.fail("list_type", "Input should be a valid list of tools", "tools")
+		return nil
+	}
+	var out []*antonv1.FunctionTool
+	for i, t := range list {
+		if t.Type != "function" {
+			continue
 		}
-		switch {
-		case json.Unmarshal(raw, &item) != nil || string(raw) == "null":
-			d.fail("model_attributes_type", "Input should be a valid object", "input", i)
-		case item.Type != nil && *item.Type != "message":
-			d.fail("unsupported", fmt.Sprintf("Items of type '%s' are not supported by this version", *item.Type), "input", i, "type")
-		case item.Role == nil:
-			d.fail("missing", "Field required", "input", i, "role")
-		case len(item.Content) == 0 || string(item.Content) == "null":
-			d.fail("missing", "Field required", "input", i, "content")
-		default:
-			out = append(out, &antonv1.InputItem{Role: *item.Role, Text: d.content(item.Content, i)})
+		f := t.functionIn
+		if t.Function != nil {
+			f = *t.Function
 		}
+		d.required([]any{"tools", i}, "name", f.Name)
+		tool := &antonv1.FunctionTool{Name: f.Name, Strict: f.Strict}
+		if f.Description != nil {
+			tool.Description = *f.Description
+		}
+		if given(f.Parameters) {
+			tool.Parameters = string(f.Parameters)
+		}
+		out = append(out, tool)
 	}
 	return out
 }
 
-// content is text, or a list of text parts.
-func (d *reader) content(raw json.RawMessage, i int) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
+func (d *reader) toolChoice() *antonv1.ToolChoice {
+	if !d.has("tool_choice") {
+		return nil
 	}
-	var parts []struct {
-		Type string  `json:"type"`
-		Text *string `json:"text"`
+	raw := d.members["tool_choice"]
+	var mode string
+	if json.Unmarshal(raw, &mode) == nil {
+		return &antonv1.ToolChoice{Mode: mode}
 	}
-	if json.Unmarshal(raw, &parts) != nil {
-		d.fail("string_type", "Input should be a valid string or a list of parts", "input", i, "content")
-		return ""
+	type named struct {
+		Type     string `json:"type"`
+		Name     string `json:"name"`
+		Function *struct {
+			Name string `json:"name"`
+		} `json:"function"`
 	}
-	for n, p := range parts {
-		switch {
-		case p.Type != "input_text" && p.Type != "output_text" && p.Type != "text":
-			d.fail("unsupported", fmt.Sprintf("Content of type '%s' is not supported by this version", p.Type),
-				"input", i, "content", n, "type")
-		case p.Text == nil:
-			d.fail("missing", "Field required", "input", i, "content", n, "text")
-		default:
-			text += *p.Text
+	var c struct {
+		named
+		Mode  string  `json:"mode"`
+		Tools []named `json:"tools"`
+	}
+	if json.Unmarshal(raw, &c) != nil {
+		d.fail("string_type", "Input should be 'auto', 'none', 'required' or an object", "tool_choice")
+		return nil
+	}
+	nameOf := func(n named) string {
+		if n.Function != nil {
+			return n.Function.Name
 		}
+		return n.Name
 	}
-	return text
-}
-
-// refuseUnsupported names what the request asks for beyond this version.
-func (d *reader) refuseUnsupported() {
-	no := func(name, what string) {
-		d.fail("unsupported", what+" not supported by this version", name)
-	}
-	given := func(name string, empty ...string) bool {
-		return d.has(name) && !slices.Contains(empty, string(d.members[name]))
-	}
-	if given("attachment_ids", "[]") {
-		no("attachment_ids", "Attachments are")
-	}
-	if given("tools", "[]") {
-		no("tools", "Tools declared by the client are")
-	}
-	if given("tool_choice", `"auto"`, `"none"`) {
-		no("tool_choice", "A forced tool is")
-	}
-	if given("previous_response_id") {
-		no("previous_response_id", "Continuing by response id is (name the conversation instead)")
-	}
-	if given("background", "false") {
-		no("background", "Background mode is")
-	}
-	if given("store", "true") {
-		no("store", "An answer that is not stored is")
-	}
-	if given("prompt") {
-		no("prompt", "A stored prompt is")
-	}
-	if given("top_logprobs", "0") {
-		no("top_logprobs", "Log probabilities are")
-	}
-	if d.has("text") {
-		var t struct {
-			Format *struct {
-				Type string `json:"type"`
-			} `json:"format"`
+	switch c.Type {
+	case "function":
+		return &antonv1.ToolChoice{Mode: "function", Name: nameOf(c.named)}
+	case "allowed_tools":
+		out := &antonv1.ToolChoice{Mode: c.Mode}
+		for _, t := range c.Tools {
+			if t.Type == "function" {
+				out.Allowed = append(out.Allowed, nameOf(t))
+			}
 		}
-		if json.Unmarshal(d.members["text"], &t) != nil {
-			d.fail("dict_type", "Input should be a valid dictionary", "text")
-		} else if t.Format != nil && t.Format.Type != "text" {
-			no("text", "A text format other than 'text' is")
-		}
+		return out
 	}
+	d.fail("unsupported", fmt.Sprintf("A tool choice of type '%s' is not supported by this version", c.Type), "tool_choice", "type")
+	return nil
 }

@@ -29,7 +29,93 @@ func (h *Handler) createResponse(w http.ResponseWriter, r *http.Request, _ map[s
 		return
 	}
 	events, err := h.responses.CreateResponse(outgoing(r), q)
+	if q.Options.Background && !wantsStream(r, stream) {
+		h.begun(w, r, events, err)
+		return
+	}
 	h.answer(w, r, events, err, wantsStream(r, stream))
+}
+
+// begun answers with a response that has only begun: it goes on by itself.
+func (h *Handler) begun(w http.ResponseWriter, r *http.Request, events eventStream, err error) {
+	var first *antonv1.ResponseEvent
+	if err == nil {
+		first, err = events.Recv()
+	}
+	if err != nil {
+		problemOf(r, err).write(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, viewResponse(first.GetCreated().GetResponse()))
+}
+
+// getResponse serves GET /v1/responses/{response_id}, as JSON or, with
+// stream=true, as the events that it was made of.
+func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map[string]string) {
+	query := r.URL.Query()
+	stream := false
+	var wrong []fieldError
+	if s := query.Get("stream"); s != "" {
+		var err error
+		if stream, err = strconv.ParseBool(s); err != nil {
+			wrong = append(wrong, fieldError{Type: "bool_parsing", Loc: []any{"query", "stream"}, Input: s,
+				Msg: "Input should be a valid boolean, unable to interpret input"})
+		}
+	}
+	q := &antonv1.StreamResponseRequest{ResponseId: params["response_id"]}
+	if s := query.Get("starting_after"); s != "" {
+		n, bad := querySeq("starting_after", s)
+		wrong = append(wrong, bad...)
+		q.StartingAfter = &n
+	}
+	if len(wrong) > 0 {
+		h.refuse(w, r, invalid(wrong...))
+		return
+	}
+	if stream {
+		events, err := h.responses.StreamResponse(outgoing(r), q)
+		h.replay(w, r, events, err)
+		return
+	}
+	resp, err := h.responses.GetResponse(outgoing(r), &antonv1.GetResponseRequest{ResponseId: q.ResponseId})
+	if err != nil {
+		problemOf(r, err).write(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, viewResponse(resp))
+}
+
+// replay streams what may well be nothing: a client that saw all of it.
+func (h *Handler) replay(w http.ResponseWriter, r *http.Request, events eventStream, err error) {
+	var first *antonv1.ResponseEvent
+	if err == nil {
+		first, err = events.Recv()
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		if err := sse.Pump(r.Context(), sse.New(w, r, sse.Options{}), events.Recv,
+			func(*antonv1.ResponseEvent) error { return nil }); err != nil {
+			h.log.Info("stream ended early", "error", err)
+		}
+	case err != nil:
+		problemOf(r, err).write(w, r)
+	default:
+		h.stream(w, r, first, events)
+	}
+}
+
+// querySeq reads a sequence number from a query.
+func querySeq(name, s string) (n int32, wrong []fieldError) {
+	v, err := strconv.ParseInt(s, 10, 32)
+	switch {
+	case err != nil:
+		wrong = append(wrong, fieldError{Type: "int_parsing", Loc: []any{"query", name}, Input: s,
+			Msg: "Input should be a valid integer, unable to parse string as an integer"})
+	case v < 0:
+		wrong = append(wrong, fieldError{Type: "greater_than_equal", Loc: []any{"query", name}, Input: s,
+			Msg: "Input should be greater than or equal to 0"})
+	}
+	return int32(v), wrong
 }
 
 // tailResponse serves GET /v1/responses/tail.
@@ -41,16 +127,9 @@ func (h *Handler) tailResponse(w http.ResponseWriter, r *http.Request, _ map[str
 		wrong = append(wrong, fieldError{Type: "missing", Loc: []any{"query", "conversation_id"}, Msg: "Field required"})
 	}
 	if s := query.Get("from_seq"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 32)
-		switch {
-		case err != nil:
-			wrong = append(wrong, fieldError{Type: "int_parsing", Loc: []any{"query", "from_seq"}, Input: s,
-				Msg: "Input should be a valid integer, unable to parse string as an integer"})
-		case n < 0:
-			wrong = append(wrong, fieldError{Type: "greater_than_equal", Loc: []any{"query", "from_seq"}, Input: s,
-				Msg: "Input should be greater than or equal to 0"})
-		}
-		q.FromSeq = int32(n)
+		n, bad := querySeq("from_seq", s)
+		wrong = append(wrong, bad...)
+		q.FromSeq = n
 	}
 	if len(wrong) > 0 {
 		h.refuse(w, r, invalid(wrong...))

@@ -100,17 +100,32 @@ func (t *routes) addHand(method, pattern string, handle handler) {
 }
 
 // hand finds the handler of an escaped path that is served by hand, and its
-// decoded parameters.
+// decoded parameters. Of several routes the one with the most literals is meant.
 func (t *routes) hand(method, path string) (handler, map[string]string) {
 	for _, r := range t.byHand {
 		if r.method != method {
 			continue
 		}
 		if params, ok := r.match(path); ok {
+			if params != nil && t.literal(method, path) {
+				return nil, nil // such as /in-flight, which is no id
+			}
 			return r.handle, params
 		}
 	}
 	return nil, nil
+}
+
+// literal says whether a generated route is the path itself.
+func (t *routes) literal(method, path string) bool {
+	for _, r := range t.list {
+		if r.handle == nil && r.method == method {
+			if params, ok := r.match(path); ok && params == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // methods lists what a path can be asked with.

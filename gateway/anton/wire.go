@@ -1,6 +1,7 @@
 package anton
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -55,7 +56,7 @@ type wireResponse struct {
 	CompletedAt       *int64            `json:"completed_at"`
 	Status            string            `json:"status"`
 	Background        bool              `json:"background"`
-	Conversation      wireRef           `json:"conversation"`
+	Conversation      *wireRef          `json:"conversation"`
 	ConversationID    string            `json:"conversation_id"`
 	Error             *wireError        `json:"error"`
 	IncompleteDetails *wireReason       `json:"incomplete_details"`
@@ -71,9 +72,9 @@ type wireResponse struct {
 	ServiceTier       string            `json:"service_tier"`
 	Store             bool              `json:"store"`
 	Temperature       *float64          `json:"temperature"`
-	Text              wireFormat        `json:"text"`
-	ToolChoice        string            `json:"tool_choice"`
-	Tools             []any             `json:"tools"`
+	Text              wireText          `json:"text"`
+	ToolChoice        any               `json:"tool_choice"`
+	Tools             []wireFunction    `json:"tools"`
 	TopLogprobs       int32             `json:"top_logprobs"`
 	TopP              *float64          `json:"top_p"`
 	Truncation        string            `json:"truncation"`
@@ -94,10 +95,33 @@ type wireReasoning struct {
 	Summary *string `json:"summary"`
 }
 
+type wireText struct {
+	Format    wireFormat `json:"format"`
+	Verbosity string     `json:"verbosity,omitempty"`
+}
+
 type wireFormat struct {
-	Format struct {
-		Type string `json:"type"`
-	} `json:"format"`
+	Type        string          `json:"type"`
+	Name        string          `json:"name,omitempty"`
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema,omitempty"`
+	Strict      *bool           `json:"strict,omitempty"`
+}
+
+type wireFunction struct {
+	Type        string          `json:"type"`
+	Name        string          `json:"name"`
+	Description *string         `json:"description"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Strict      *bool           `json:"strict"`
+}
+
+// wireChoice is a tool choice that is more than a word.
+type wireChoice struct {
+	Type  string       `json:"type"`
+	Name  string       `json:"name,omitempty"`
+	Mode  string       `json:"mode,omitempty"`
+	Tools []wireChoice `json:"tools,omitempty"`
 }
 
 type wirePart struct {
@@ -125,6 +149,15 @@ type wireReasoningItem struct {
 	Type    string        `json:"type"`
 	Status  string        `json:"status"`
 	Summary []wireSummary `json:"summary"`
+}
+
+type wireCall struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"`
+	Status    string `json:"status"`
+	CallID    string `json:"call_id"`
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
 }
 
 type wireTool struct {
@@ -161,6 +194,9 @@ func viewItem(it *antonv1.OutputItem) any {
 			v.Output = &k.Tool.Output
 		}
 		return v
+	case *antonv1.OutputItem_FunctionCall:
+		return wireCall{ID: it.Id, Type: "function_call", Status: it.Status, CallID: k.FunctionCall.CallId,
+			Name: k.FunctionCall.Name, Arguments: k.FunctionCall.Arguments}
 	default:
 		v := wireMessage{ID: it.GetId(), Type: "message", Status: it.GetStatus(), Role: "assistant", Content: []wirePart{}}
 		if text := it.GetMessage().GetText(); text != "" {
@@ -170,14 +206,16 @@ func viewItem(it *antonv1.OutputItem) any {
 	}
 }
 
-// ViewResponse shows a response to OpenAI's SDKs and the page alike.
+// viewResponse shows a response to OpenAI's SDKs and the page alike.
 func viewResponse(r *antonv1.Response) wireResponse {
 	v := wireResponse{ID: r.Id, Object: "response", CreatedAt: int64(r.CreatedAt), Status: r.Status,
-		Conversation: wireRef{r.ConversationId}, ConversationID: r.ConversationId,
-		MaxOutputTokens: r.MaxOutputTokens, Metadata: r.Metadata, Model: r.Model, Output: []any{},
-		OutputText: r.OutputText, ServiceTier: "default", Store: true, Temperature: r.Temperature,
-		ToolChoice: "auto", Tools: []any{}, TopP: r.TopP, Truncation: "disabled"}
-	v.Text.Format.Type = "text"
+		ConversationID: r.ConversationId, MaxOutputTokens: r.MaxOutputTokens, Metadata: r.Metadata,
+		Model: r.Model, Output: []any{}, OutputText: r.OutputText, ServiceTier: "default",
+		Temperature: r.Temperature, TopP: r.TopP, Truncation: "disabled"}
+	v.repeat(r.Options)
+	if r.ConversationId != "" {
+		v.Conversation = &wireRef{r.ConversationId}
+	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}
 	}
@@ -204,6 +242,53 @@ func viewResponse(r *antonv1.Response) wireResponse {
 		v.Output = append(v.Output, viewItem(it))
 	}
 	return v
+}
+
+// repeat fills in what the request asked for.
+func (v *wireResponse) repeat(o *antonv1.RequestOptions) {
+	if o == nil {
+		o = &antonv1.RequestOptions{}
+	}
+	v.ParallelToolCalls = o.ParallelToolCalls == nil || *o.ParallelToolCalls
+	v.Background, v.Store = o.Background, o.Store == nil || *o.Store
+	v.Tools, v.ToolChoice = []wireFunction{}, viewChoice(o.ToolChoice)
+	for _, t := range o.Tools {
+		f := wireFunction{Type: "function", Name: t.Name, Strict: t.Strict, Parameters: json.RawMessage(t.Parameters)}
+		if t.Description != "" {
+			f.Description = &t.Description
+		}
+		if len(f.Parameters) == 0 {
+			f.Parameters = json.RawMessage("null")
+		}
+		v.Tools = append(v.Tools, f)
+	}
+	some := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	v.PreviousID, v.User = some(o.PreviousResponseId), some(o.User)
+	v.Reasoning = wireReasoning{Effort: some(o.Reasoning.GetEffort()), Summary: some(o.Reasoning.GetSummary())}
+	v.Text = wireText{Format: wireFormat{Type: "text"}, Verbosity: o.Verbosity}
+	if f := o.TextFormat; f.GetType() != "" {
+		v.Text.Format = wireFormat{Type: f.Type, Name: f.Name, Description: f.Description,
+			Schema: json.RawMessage(f.Schema), Strict: f.Strict}
+	}
+}
+
+func viewChoice(c *antonv1.ToolChoice) any {
+	switch {
+	case len(c.GetAllowed()) > 0:
+		v := wireChoice{Type: "allowed_tools", Mode: cmp.Or(c.Mode, "auto")}
+		for _, name := range c.Allowed {
+			v.Tools = append(v.Tools, wireChoice{Type: "function", Name: name})
+		}
+		return v
+	case c.GetMode() == "function":
+		return wireChoice{Type: "function", Name: c.Name}
+	}
+	return cmp.Or(c.GetMode(), "auto")
 }
 
 // Shapes of single events.
@@ -272,6 +357,7 @@ type (
 		ItemID      string  `json:"item_id"`
 		OutputIndex int32   `json:"output_index"`
 		Delta       *string `json:"delta,omitempty"`
+		Name        string  `json:"name,omitempty"`
 		Arguments   *string `json:"arguments,omitempty"`
 	}
 	wireFailed struct {
@@ -377,6 +463,13 @@ func viewActivity(ev *antonv1.ResponseEvent, h func(string) head) any {
 	case *antonv1.ResponseEvent_ToolArgumentsDone:
 		return wireToolEvent{head: h("response.mcp_call_arguments.done"), ItemID: e.ToolArgumentsDone.ItemId,
 			OutputIndex: e.ToolArgumentsDone.OutputIndex, Arguments: &e.ToolArgumentsDone.Arguments}
+	case *antonv1.ResponseEvent_FunctionArgumentsDelta:
+		return wireToolEvent{head: h("response.function_call_arguments.delta"), ItemID: e.FunctionArgumentsDelta.ItemId,
+			OutputIndex: e.FunctionArgumentsDelta.OutputIndex, Delta: &e.FunctionArgumentsDelta.Delta}
+	case *antonv1.ResponseEvent_FunctionArgumentsDone:
+		return wireToolEvent{head: h("response.function_call_arguments.done"), ItemID: e.FunctionArgumentsDone.ItemId,
+			OutputIndex: e.FunctionArgumentsDone.OutputIndex, Name: e.FunctionArgumentsDone.Name,
+			Arguments: &e.FunctionArgumentsDone.Arguments}
 	case *antonv1.ResponseEvent_ToolInProgress:
 		return wireToolEvent{head: h("response.mcp_call.in_progress"), ItemID: e.ToolInProgress.ItemId,
 			OutputIndex: e.ToolInProgress.OutputIndex}
@@ -405,6 +498,10 @@ var statusByFailure = map[string]int{
 	"provider_unreachable":   http.StatusBadGateway,
 	"endpoint_configuration": http.StatusBadRequest,
 	"storage_full":           http.StatusInsufficientStorage,
+	"image_format":           http.StatusBadRequest,
+	"unsupported_input":      http.StatusBadRequest,
+	"provider_rejected":      http.StatusBadRequest,
+	"policy_unavailable":     http.StatusBadRequest,
 }
 
 func failedStatus(code string) int {

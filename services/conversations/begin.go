@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	antonv1 "anthill/gen/anton/v1"
-	"anthill/services/internal/agent"
 	"anthill/services/internal/events"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
@@ -33,11 +32,10 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}$`)
 
 // asked is a request once it is known to be good.
 type asked struct {
+	*given
 	convID       string // empty: mint one
 	project      string
 	model        string
-	question     string // the last thing the user said
-	messages     []agent.Message
 	instructions string
 	metadata     map[string]string
 	maxTokens    *int32
@@ -45,13 +43,18 @@ type asked struct {
 	topP         *float64
 	muted        []muting
 	hasMuted     bool
+	options      *antonv1.RequestOptions
+	after        *turnRecord // of previous_response_id; nil if there is none
 }
 
-// check refuses what is wrong in itself.
-func check(q *antonv1.CreateResponseRequest) (*asked, error) {
+// check refuses what is wrong in the request itself, or in what it refers to.
+func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*asked, error) {
 	a := &asked{convID: q.Conversation, project: q.Project, model: q.Model, metadata: q.Metadata,
-		maxTokens: q.MaxOutputTokens, temperature: q.Temperature, topP: q.TopP,
-		hasMuted: q.HasDisabledConnections}
+		instructions: strings.TrimSpace(q.Instructions), maxTokens: q.MaxOutputTokens, temperature: q.Temperature,
+		topP: q.TopP, hasMuted: q.HasDisabledConnections, options: q.Options}
+	if a.options == nil {
+		a.options = &antonv1.RequestOptions{}
+	}
 	if strings.HasPrefix(a.convID, "tmp-") {
 		a.convID = ""
 	}
@@ -59,42 +62,37 @@ func check(q *antonv1.CreateResponseRequest) (*asked, error) {
 		return nil, fault.BadField("value_error",
 			"An id has 1 to 128 letters, digits, '.', '_', '~' or '-'", "conversation")
 	}
-	instructions := []string{q.Instructions}
-	size := len(q.Instructions)
-	for i, it := range q.Input {
-		size += len(it.Text)
-		switch it.Role {
-		case "user":
-			a.messages = append(a.messages, agent.Message{Role: agent.RoleUser, Text: it.Text})
-			if strings.TrimSpace(it.Text) != "" {
-				a.question = it.Text
-			}
-		case "assistant":
-			a.messages = append(a.messages, agent.Message{Role: agent.RoleAssistant, Text: it.Text})
-		case "system", "developer":
-			instructions = append(instructions, it.Text)
-		default:
-			return nil, fault.BadField("literal_error",
-				"Input should be 'user', 'assistant', 'system' or 'developer'", "input", fmt.Sprint(i), "role")
-		}
-	}
-	if a.question == "" {
-		return nil, fault.New(fault.Invalid, "NO_USER_MESSAGE", "No user message in input")
-	}
-	if size > inputMax {
-		return nil, fault.New(fault.Invalid, "BODY_TOO_LARGE", "The input is larger than %d MiB", inputMax>>20)
-	}
-	a.instructions = strings.TrimSpace(strings.Join(instructions, "\n\n"))
 	if len(a.instructions) > promptMax {
 		return nil, fault.BadField("too_long", fmt.Sprintf("Instructions have up to %d KiB", promptMax>>10), "instructions")
 	}
-	if err := a.checkOptions(); err != nil {
+	err := a.checkOptions()
+	if err == nil {
+		err = checkRequestOptions(a.options, a.convID)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, c := range q.DisabledConnections {
 		a.muted = append(a.muted, muting{Engine: c.Engine, Name: c.Name})
 	}
-	return a, checkMuted(a.muted)
+	if err := checkMuted(a.muted); err != nil {
+		return nil, err
+	}
+	if a.given, err = r.readItems(ctx, q.Input, "input"); err != nil {
+		return nil, err
+	}
+	if !a.asks {
+		return nil, fault.New(fault.Invalid, "NO_USER_MESSAGE", "No user message in input")
+	}
+	if id := a.options.PreviousResponseId; id != "" {
+		if a.after, err = r.turnOf(ctx, id); err != nil {
+			return nil, err
+		}
+		if a.after == nil {
+			return nil, a.noPrevious()
+		}
+	}
+	return a, nil
 }
 
 func (a *asked) checkOptions() error {
@@ -107,10 +105,14 @@ func (a *asked) checkOptions() error {
 	if v := a.topP; v != nil && (math.IsNaN(*v) || *v < 0 || *v > 1) {
 		return fault.BadField("value_error", "Input should be between 0 and 1", "top_p")
 	}
-	if len(a.metadata) > metaMax {
+	return checkMetadata(a.metadata)
+}
+
+func checkMetadata(m map[string]string) error {
+	if len(m) > metaMax {
 		return fault.BadField("too_long", "At most 16 pairs are kept", "metadata")
 	}
-	for k, v := range a.metadata {
+	for k, v := range m {
 		if len(k) > 64 || len(v) > 512 {
 			return fault.BadField("too_long", "Keys have up to 64 characters, values up to 512", "metadata", k)
 		}
@@ -133,12 +135,8 @@ func checkMuted(muted []muting) error {
 	return nil
 }
 
-// begin makes the user's message durable and starts its turn.
-func (r *Room) begin(ctx context.Context, q *antonv1.CreateResponseRequest) (*turn, error) {
-	a, err := check(q)
-	if err != nil {
-		return nil, err
-	}
+// begin makes what was asked durable and starts its turn.
+func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 	m, err := r.opt.Model(ctx, a.model)
 	if err != nil {
 		return nil, err
@@ -155,14 +153,20 @@ func (r *Room) begin(ctx context.Context, q *antonv1.CreateResponseRequest) (*tu
 		case errors.Is(err, errTaken):
 			t.rec.ConvID, err = r.mintConversation(), nil
 			continue
+		case errors.Is(err, errMovedOn):
+			t.rec.ConvID, err = r.fork(ctx, a.after)
+			continue
 		case err == nil && busy != "":
-			err = r.takeOver(ctx, busy, a.convID)
+			err = r.takeOver(ctx, busy, t.rec.ConvID)
 			continue
 		}
 		break
 	}
 	if err != nil {
 		r.unreserve(t)
+		if a.after != nil && t.rec.ConvID != a.after.ConvID { // the copy that nobody has seen
+			err = errors.Join(err, r.dropCopy(context.WithoutCancel(ctx), t.rec.ConvID))
+		}
 		if input.Body { // a crash here leaves it to the sweep at the next start
 			r.dropBulk(context.WithoutCancel(ctx), t.rec.ID)
 		}
@@ -178,10 +182,14 @@ func (r *Room) begin(ctx context.Context, q *antonv1.CreateResponseRequest) (*tu
 // reserve takes a place among the running turns. The turn is known as live
 // before it is stored, so nobody can take it for one that a crash left.
 func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
-	rec := &turnRecord{ID: r.opt.NewID("turn_"), ResponseID: r.opt.NewID("resp_"), Status: statusRunning,
+	id := r.opt.NewID("")
+	rec := &turnRecord{ID: turnPrefix + id, ResponseID: responsePrefix + id, Status: statusRunning,
 		Model: m.Name, Instructions: a.instructions, Metadata: a.metadata, MaxTokens: a.maxTokens,
 		Temperature: a.temperature, TopP: a.topP, Created: r.now(), ConvID: a.convID}
-	if rec.ConvID == "" {
+	switch {
+	case a.after != nil:
+		rec.ConvID = a.after.ConvID
+	case a.convID == "" && stored(a.options):
 		rec.ConvID = r.mintConversation()
 	}
 	r.mu.Lock()
@@ -193,13 +201,31 @@ func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
 		return nil, nil, fault.New(fault.Exhausted, "OVERLOADED",
 			"%d turns run already: try again when one has ended.", len(r.live)).RetryAfter(5 * time.Second)
 	}
-	t := &turn{rec: rec, done: make(chan struct{}),
+	t := &turn{rec: rec, asked: a, done: make(chan struct{}),
 		log: events.NewLive(r.opt.Bulk, logPrefix(rec.ID), 0, firstReserve)}
 	var ctx context.Context
 	ctx, t.cancel = context.WithCancelCause(r.base)
 	r.live[rec.ID] = t
 	r.turns.Add(1)
 	return t, ctx, nil
+}
+
+// minted runs f with ids for a new conversation until one is not taken.
+func (r *Room) minted(f func(id string) error) (id string, err error) {
+	for err = errTaken; errors.Is(err, errTaken); {
+		id = r.mintConversation()
+		err = f(id)
+	}
+	return id, err
+}
+
+// free says whether an id can be used for a new conversation.
+func free(rd store.Reader, id string) error {
+	c, err := conversations.Get(rd, key.Key(nil).Str(id))
+	if err == nil && c != nil {
+		err = errTaken
+	}
+	return err
 }
 
 // mintConversation makes an id in the form that clients make them (anton.md 2).
@@ -224,11 +250,22 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 	newKey := r.opt.NewID("")
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		busy = ""
-		c, err := conversationByID(tx, rec.ConvID)
+		c, err := conversations.Get(tx, key.Key(nil).Str(rec.ConvID))
 		if err != nil {
 			return err
 		}
 		switch {
+		case a.after != nil && (c == nil || !c.Copied):
+			if err := a.stillNewest(tx, c); err != nil {
+				return err
+			}
+			if busy = c.Running; busy != "" {
+				return nil
+			}
+		case a.after != nil:
+			c.Copied = false // from here on it is seen
+		case c != nil && c.Copied:
+			return errTaken // a copy under way that the caller cannot mean
 		case c == nil:
 			if c, err = r.newConversation(tx, a, rec.ConvID, newKey); err != nil {
 				return err
@@ -244,12 +281,7 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 		c.Turns++
 		c.Running = rec.ID
 		c.Updated = rec.Created
-		if c.Preview == "" {
-			c.Preview = headline(a.question, previewLen, "")
-		}
-		if c.Title == "" {
-			c.Title = headline(a.question, titleLen, "...")
-		}
+		c.name(a.question)
 		if a.hasMuted {
 			c.Muted = a.muted
 		}
@@ -268,7 +300,32 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 	return busy, err
 }
 
-var errTaken = errors.New("conversations: minted id exists")
+var (
+	errTaken   = errors.New("conversations: minted id exists")
+	errMovedOn = errors.New("conversations: the conversation went on after the response")
+)
+
+func (a *asked) noPrevious() error {
+	return fault.New(fault.Invalid, "PREVIOUS_RESPONSE_NOT_FOUND", "Previous response with id '%s' not found.",
+		a.options.PreviousResponseId).With("param", "previous_response_id")
+}
+
+// stillNewest says whether a conversation can go on right behind the response
+// that was named; if not, a copy of it can.
+func (a *asked) stillNewest(rd store.Reader, c *conversation) error {
+	if c == nil || c.Key != a.after.ConvKey {
+		return a.noPrevious()
+	}
+	for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c), Reverse: true, Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		if t.Ordinal != a.after.Ordinal {
+			return errMovedOn
+		}
+	}
+	return nil
+}
 
 func (r *Room) newConversation(tx store.Tx, a *asked, id, newKey string) (*conversation, error) {
 	p, err := r.opt.Projects.ByName(tx, a.project)

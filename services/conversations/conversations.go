@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,7 +25,11 @@ func conversationByID(rd store.Reader, id string) (*conversation, error) {
 	if id == "" {
 		return nil, nil
 	}
-	return conversations.Get(rd, key.Key(nil).Str(id))
+	c, err := conversations.Get(rd, key.Key(nil).Str(id))
+	if c != nil && c.Copied {
+		return nil, err
+	}
+	return c, err
 }
 
 func convPrefix(c *conversation) key.Key { return key.Key(nil).Str(c.Key) }
@@ -45,15 +50,19 @@ func changed(tx store.Tx, id string) uint64 {
 		Changed: &antonv1.ConversationChanged{ConversationId: id}}})
 }
 
-// view shows a conversation; nil if its project is being deleted.
+// view shows a conversation; nil if it is not there for anyone, or its project
+// is being deleted.
 func (r *Room) view(rd store.Reader, c *conversation) (*antonv1.Conversation, error) {
+	if c.Copied {
+		return nil, nil
+	}
 	p, err := r.opt.Projects.ByID(rd, c.ProjectID)
 	if err != nil || p == nil {
 		return nil, err
 	}
 	v := &antonv1.Conversation{Id: c.ID, Title: c.Title, Turns: int32(c.Turns), Preview: c.Preview,
 		CreatedAt: isoTime(c.Created), UpdatedAt: isoTime(c.Updated),
-		Project: p.Name, ProjectPath: p.Path, Running: c.Running != ""}
+		Project: p.Name, ProjectPath: p.Path, Running: c.Running != "", Metadata: c.Metadata}
 	for _, m := range c.Muted {
 		v.DisabledConnections = append(v.DisabledConnections, &antonv1.Connection{Engine: m.Engine, Name: m.Name})
 	}
@@ -200,4 +209,69 @@ func mutedFrom(list *structpb.ListValue) ([]muting, error) {
 		out = append(out, muting{Engine: s.Fields["engine"].GetStringValue(), Name: s.Fields["name"].GetStringValue()})
 	}
 	return out, checkMuted(out)
+}
+
+// CreateConversation implements antonv1.ConversationsServiceServer.
+func (r *Room) CreateConversation(ctx context.Context, q *antonv1.CreateConversationRequest) (*antonv1.Conversation, error) {
+	if err := checkMetadata(q.Metadata); err != nil {
+		return nil, err
+	}
+	parts, err := r.readGiven(ctx, q.Items)
+	if err != nil {
+		return nil, err
+	}
+	newKey := r.opt.NewID("")
+	id, err := r.minted(func(id string) error {
+		return r.opt.Main.Update(ctx, func(tx store.Tx) error {
+			if err := free(tx, id); err != nil {
+				return err
+			}
+			p, err := r.opt.Projects.ByName(tx, q.Project)
+			if err != nil {
+				return err
+			}
+			if p == nil {
+				return noProject(q.Project)
+			}
+			c := &conversation{ID: id, Key: newKey, ProjectID: p.ID, Created: r.now(), Updated: r.now(), Metadata: q.Metadata}
+			c.Activity = changed(tx, id)
+			return conversations.Put(tx, c)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.addGiven(ctx, id, parts); err != nil {
+		_, gone := r.remove(context.WithoutCancel(ctx), id)
+		return nil, errors.Join(err, gone)
+	}
+	return r.GetConversation(ctx, &antonv1.GetConversationRequest{Id: id})
+}
+
+// SetConversationMetadata implements antonv1.ConversationsServiceServer.
+func (r *Room) SetConversationMetadata(ctx context.Context, q *antonv1.SetConversationMetadataRequest) (*antonv1.Conversation, error) {
+	if err := checkMetadata(q.Metadata); err != nil {
+		return nil, err
+	}
+	var v *antonv1.Conversation
+	err := r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		c, err := conversationByID(tx, q.Id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return errNoConversation
+		}
+		c.Metadata = q.Metadata
+		changed(tx, c.ID)
+		if err := conversations.Put(tx, c); err != nil {
+			return err
+		}
+		v, err = r.view(tx, c)
+		return err
+	})
+	if err == nil && v == nil {
+		err = errNoConversation
+	}
+	return v, err
 }

@@ -30,7 +30,7 @@ func (r *Room) DeleteConversation(ctx context.Context, q *antonv1.DeleteConversa
 func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 	job := r.opt.NewID("del_")
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
-		c, err := conversationByID(tx, id)
+		c, err := conversations.Get(tx, key.Key(nil).Str(id)) // also a copy under way
 		found = c != nil
 		if err != nil || c == nil {
 			return err
@@ -38,8 +38,10 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 		if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key}); err != nil {
 			return err
 		}
-		appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_Deleted{
-			Deleted: &antonv1.ConversationDeleted{ConversationId: id}}})
+		if !c.Copied {
+			appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_Deleted{
+				Deleted: &antonv1.ConversationDeleted{ConversationId: id}}})
+		}
 		_, err = conversations.Delete(tx, key.Key(nil).Str(id))
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 // cannot differ. The log keeps what is new in an event; apply fills in what
 // follows from the events before.
 type fold struct {
+	turn  *turnRecord
 	resp  *antonv1.Response // without output; items has it
 	items []*foldItem
 	ended bool
@@ -36,7 +37,7 @@ const (
 
 // newFold begins at the turn as it was asked, before its first event.
 func newFold(t *turnRecord) *fold {
-	return &fold{resp: &antonv1.Response{
+	return &fold{turn: t, resp: &antonv1.Response{
 		Id: t.ResponseID, ConversationId: t.ConvID, CreatedAt: float64(t.Created / 1000),
 		Status: statusRunning, Model: t.Model, Instructions: t.Instructions, Metadata: t.Metadata,
 		MaxOutputTokens: t.MaxTokens, Temperature: t.Temperature, TopP: t.TopP,
@@ -57,6 +58,7 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 		e.Thought.Response.Options = nil
 	case *antonv1.ResponseEvent_OutputItemAdded:
 		f.add(e.OutputItemAdded.Item)
+		e.OutputItemAdded.Item.Id = f.items[len(f.items)-1].id
 	case *antonv1.ResponseEvent_OutputItemDone:
 		it := f.item(e.OutputItemDone.OutputIndex)
 		it.status, it.open = e.OutputItemDone.Item.Status, false
@@ -141,7 +143,7 @@ func (f *fold) end(ev *antonv1.ResponseEvent, status string, u *antonv1.Usage) {
 }
 
 func (f *fold) add(v *antonv1.OutputItem) {
-	it := &foldItem{id: v.Id, status: v.Status, open: true}
+	it := &foldItem{status: v.Status, open: true}
 	switch k := v.Item.(type) {
 	case *antonv1.OutputItem_Reasoning:
 		it.kind = reasoningItem
@@ -150,6 +152,7 @@ func (f *fold) add(v *antonv1.OutputItem) {
 	case *antonv1.OutputItem_FunctionCall:
 		it.kind, it.name, it.callID = callItem, k.FunctionCall.Name, k.FunctionCall.CallId
 	}
+	it.id = itemID(it.kind, f.turn, len(f.items))
 	f.items = append(f.items, it)
 }
 

@@ -53,12 +53,39 @@ type turnMessages struct {
 	ordinal  uint64
 	input    []agent.Message // what the request brought
 	messages []agent.Message // what the turn said and did
+	cuts     []cut
 }
 
-// history reads what a conversation's turns said, oldest first. only selects
-// one turn by ordinal; nil means all. Rows of a deleted turn may be there still
-// and are left out.
+// history reads what a conversation's turns said, oldest first, without what
+// was deleted. only selects one turn by ordinal; nil means all.
 func (r *Room) history(ctx context.Context, convKey string, only *uint64) ([]turnMessages, error) {
+	rows, err := r.rowsOf(ctx, convKey, only)
+	if err != nil {
+		return nil, err
+	}
+	var out []turnMessages
+	for _, w := range rows {
+		if len(out) == 0 || out[len(out)-1].ordinal != w.Ordinal {
+			out = append(out, turnMessages{ordinal: w.Ordinal, cuts: w.cuts})
+		}
+		t := &out[len(out)-1]
+		if w.N == 0 {
+			t.input = w.Messages
+		} else {
+			t.messages = append(t.messages, w.Messages...)
+		}
+	}
+	for i := range out {
+		if len(out[i].cuts) > 0 {
+			applyCuts(&out[i])
+		}
+	}
+	return out, nil
+}
+
+// rowsOf reads the rows of a conversation's turns, whole. Rows of a deleted turn
+// may be there still and are left out.
+func (r *Room) rowsOf(ctx context.Context, convKey string, only *uint64) ([]row, error) {
 	var rows []row
 	err := r.opt.Main.View(ctx, func(rd store.Reader) error {
 		rows = nil
@@ -79,48 +106,34 @@ func (r *Room) history(ctx context.Context, convKey string, only *uint64) ([]tur
 			if w.Ordinal, w.N, err = parseRowKey(k); err != nil {
 				return err
 			}
-			if exists[w.Ordinal] {
+			if t := exists[w.Ordinal]; t != nil {
+				w.cuts = t.Cut
 				rows = append(rows, w)
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	var out []turnMessages
-	for _, w := range rows {
-		if w.Body {
-			if w.Messages, err = r.body(ctx, w.TurnID, w.N); err != nil {
-				return nil, err
-			}
-		}
-		if len(out) == 0 || out[len(out)-1].ordinal != w.Ordinal {
-			out = append(out, turnMessages{ordinal: w.Ordinal})
-		}
-		t := &out[len(out)-1]
-		if w.N == 0 {
-			t.input = w.Messages
-		} else {
-			t.messages = append(t.messages, w.Messages...)
+	for i := range rows {
+		if w := &rows[i]; err == nil && w.Body {
+			w.Messages, err = r.body(ctx, w.TurnID, w.N)
 		}
 	}
-	return out, nil
+	return rows, err
 }
 
 // ordinals says which turns of a conversation exist, or whether only does.
-func ordinals(rd store.Reader, convKey string, only *uint64) (map[uint64]bool, error) {
-	out := map[uint64]bool{}
+func ordinals(rd store.Reader, convKey string, only *uint64) (map[uint64]*turnRecord, error) {
+	out := map[uint64]*turnRecord{}
 	if only != nil {
 		t, err := turns.Get(rd, turnKey(convKey, *only))
-		out[*only] = t != nil
+		out[*only] = t
 		return out, err
 	}
 	for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: key.Key(nil).Str(convKey)}) {
 		if err != nil {
 			return nil, err
 		}
-		out[t.Ordinal] = true
+		out[t.Ordinal] = t
 	}
 	return out, nil
 }

@@ -40,6 +40,10 @@ func (r *Room) ListMessages(ctx context.Context, q *antonv1.ListMessagesRequest)
 	}
 	out := &antonv1.ListMessagesResponse{Id: q.Id}
 	for _, t := range recs {
+		if t.Given {
+			out.Messages = append(out.Messages, viewGiven(t, inputs[t.Ordinal])...)
+			continue
+		}
 		out.Messages = append(out.Messages, &antonv1.ConversationMessage{Role: "user",
 			Content: lastUserText(inputs[t.Ordinal]), TurnId: t.ID, StartedAt: float64(t.Created)})
 		if t.Status == statusRunning {
@@ -58,6 +62,22 @@ func (r *Room) ListMessages(ctx context.Context, q *antonv1.ListMessagesRequest)
 		out.Messages = append(out.Messages, answer)
 	}
 	return out, nil
+}
+
+// viewGiven shows items that a client added as what was said.
+func viewGiven(t *turnRecord, ms []agent.Message) []*antonv1.ConversationMessage {
+	var out []*antonv1.ConversationMessage
+	for _, m := range ms {
+		v := &antonv1.ConversationMessage{Role: string(m.Role), Content: m.Text, TurnId: t.ID, StartedAt: float64(t.Created)}
+		switch {
+		case m.Role == agent.RoleUser:
+			out = append(out, v)
+		case m.Role == agent.RoleAssistant && m.Text != "":
+			v.Status = t.Status
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // turnsOf lists the turns of a conversation, oldest first.
@@ -106,12 +126,28 @@ func (r *Room) DeleteTurn(ctx context.Context, q *antonv1.DeleteTurnRequest) (*a
 	if err != nil {
 		return nil, err
 	}
-	out := &antonv1.DeleteTurnResponse{ConversationId: q.Id, TurnIndex: q.TurnIndex}
+	gone, err := r.dropTurn(ctx, q.Id, id)
+	if err != nil {
+		return nil, err
+	}
+	return &antonv1.DeleteTurnResponse{ConversationId: q.Id, TurnIndex: q.TurnIndex,
+		RemovedCount: gone.messages, RemainingMessages: gone.messagesLeft}, nil
+}
+
+// droppedTurn says what went with a turn and what is left.
+type droppedTurn struct {
+	wasFirst               bool
+	first                  *turnRecord // of the turns that are left
+	turnsLeft              int
+	messages, messagesLeft int32
+}
+
+// dropTurn deletes a turn that has ended.
+func (r *Room) dropTurn(ctx context.Context, convID, id string) (d droppedTurn, err error) {
 	job := r.opt.NewID("del_")
-	var first *turnRecord // of those that stay, when the first one goes
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
-		first = nil
-		c, err := conversationByID(tx, q.Id)
+		d = droppedTurn{}
+		c, err := conversationByID(tx, convID)
 		if err != nil {
 			return err
 		}
@@ -122,18 +158,17 @@ func (r *Room) DeleteTurn(ctx context.Context, q *antonv1.DeleteTurnRequest) (*a
 		if err != nil {
 			return err
 		}
-		out.RemovedCount, out.RemainingMessages = 0, 0
 		var gone *turnRecord
-		for _, t := range recs {
+		for i, t := range recs {
 			if t.ID == id {
-				gone = t
-				out.RemovedCount = int32(t.Messages)
+				gone, d.wasFirst, d.messages = t, i == 0, int32(t.Messages)
 				continue
 			}
-			if first == nil {
-				first = t
+			if d.first == nil {
+				d.first = t
 			}
-			out.RemainingMessages += int32(t.Messages)
+			d.turnsLeft++
+			d.messagesLeft += int32(t.Messages)
 		}
 		if gone == nil { // somebody else deleted it
 			return errNoTurn
@@ -144,23 +179,22 @@ func (r *Room) DeleteTurn(ctx context.Context, q *antonv1.DeleteTurnRequest) (*a
 		if _, err := turns.Delete(tx, turnKey(gone.ConvKey, gone.Ordinal)); err != nil {
 			return err
 		}
-		d := &deletion{ID: job, ConvKey: gone.ConvKey, TurnID: gone.ID, Ordinal: gone.Ordinal}
-		if err := deletions.Put(tx, d); err != nil {
+		if err := deletions.Put(tx, &deletion{ID: job, ConvKey: gone.ConvKey, TurnID: gone.ID, Ordinal: gone.Ordinal}); err != nil {
 			return err
 		}
-		c.Turns = len(recs) - 1
+		c.Turns = d.turnsLeft
 		appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_TurnDeleted{
 			TurnDeleted: &antonv1.TurnDeleted{ConversationId: c.ID, TurnId: gone.ID}}})
 		return conversations.Put(tx, c)
 	})
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	r.wakeDeleter()
-	if q.TurnIndex == 0 {
-		return out, r.refreshPreview(ctx, q.Id, first)
+	if d.wasFirst {
+		return d, r.refreshPreview(ctx, convID, d.first)
 	}
-	return out, nil
+	return d, nil
 }
 
 // stopTurnAt finds the turn at a position and stops it if it runs.

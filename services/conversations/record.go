@@ -30,6 +30,19 @@ type conversation struct {
 	NextTurn  uint64   `json:"next_turn"`
 	Running   string   `json:"running,omitempty"` // id of the turn that runs
 	Muted     []muting `json:"muted,omitempty"`
+
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Copied   bool              `json:"copied,omitempty"` // a copy under way: not there for anyone yet
+}
+
+// name gives a conversation a title and a preview, unless it has them.
+func (c *conversation) name(question string) {
+	if c.Preview == "" {
+		c.Preview = headline(question, previewLen, "")
+	}
+	if c.Title == "" {
+		c.Title = headline(question, titleLen, "...")
+	}
 }
 
 type muting struct {
@@ -66,7 +79,24 @@ type turnRecord struct {
 	Ended        int64             `json:"ended,omitempty"`
 	Messages     int               `json:"messages"` // rows of history it has once ended
 	LastSeq      int32             `json:"last_seq"`
+	Given        bool              `json:"given,omitempty"` // not asked and answered: items that a client added
+	Cut          []cut             `json:"cut,omitempty"`
 }
+
+// cut is an item of a turn that was deleted by itself.
+type cut struct {
+	ID     string `json:"id"`
+	Input  *int   `json:"input,omitempty"`   // index among the messages that were given
+	CallID string `json:"call_id,omitempty"` // a call and its result
+	From   int    `json:"from,omitempty"`    // bytes of what the turn said
+	To     int    `json:"to,omitempty"`
+}
+
+// A turn and its response share the rest of their ids, so that one leads to the other.
+const (
+	turnPrefix     = "turn_"
+	responsePrefix = "resp_"
+)
 
 // row is a part of the history a model sees: N 0 holds what the request
 // brought, each further one a message of the turn.
@@ -77,6 +107,7 @@ type row struct {
 	Messages []agent.Message `json:"messages,omitempty"`
 	Body     bool            `json:"body,omitempty"` // the messages are a body in the bulk store
 	TurnID   string          `json:"turn_id,omitempty"`
+	cuts     []cut           // of its turn
 }
 
 // deletion is a cascade under way: what it names reads as gone already.
@@ -96,6 +127,12 @@ var conversations = store.NewTable(store.TableOptions[conversation]{
 		}},
 		{Name: "project", Keys: func(c *conversation) []key.Key {
 			return []key.Key{key.Key(nil).Str(c.ProjectID).Uint(c.Activity)}
+		}},
+		{Name: "copied", Keys: func(c *conversation) []key.Key {
+			if !c.Copied {
+				return nil
+			}
+			return []key.Key{key.Key(nil)}
 		}},
 	},
 })

@@ -2,10 +2,8 @@ package conversations
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +34,10 @@ type recorder struct {
 	log  *events.Live
 	ctx  context.Context
 
+	// Of a turn that is not stored: where its events go, instead of a log.
+	send func(*antonv1.ResponseEvent) error
+	next int32
+
 	mu       sync.Mutex // the delta timer writes too
 	fold     *fold
 	buffered []byte // text or reasoning of the open item, not yet an event
@@ -58,6 +60,12 @@ func (c *recorder) emit(ev *antonv1.ResponseEvent) error {
 	if ev.AtMs == 0 {
 		ev.AtMs = float64(c.room.now())
 	}
+	if c.send != nil {
+		ev.SequenceNumber = c.next
+		c.next++
+		c.fold.apply(ev)
+		return c.send(ev)
+	}
 	err := c.log.Append(c.ctx, func(seq uint64) []byte { return encodeEvent(ev, seq) })
 	if err == nil {
 		c.fold.apply(ev)
@@ -79,19 +87,19 @@ func encodeEvent(ev *antonv1.ResponseEvent, seq uint64) []byte {
 }
 
 // begin writes the two events every stream starts with.
-func (c *recorder) begin() error {
+func (c *recorder) begin(o *antonv1.RequestOptions) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.emit(createdEvent(c.rec)); err != nil {
+	if err := c.emit(createdEvent(c.rec, o)); err != nil {
 		return err
 	}
 	return c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_InProgress{
 		InProgress: &antonv1.ResponseInProgress{}}})
 }
 
-func createdEvent(t *turnRecord) *antonv1.ResponseEvent {
+func createdEvent(t *turnRecord, o *antonv1.RequestOptions) *antonv1.ResponseEvent {
 	return &antonv1.ResponseEvent{AtMs: float64(t.Created), Event: &antonv1.ResponseEvent_Created{
-		Created: &antonv1.ResponseCreated{Model: t.Model}}}
+		Created: &antonv1.ResponseCreated{Model: t.Model, Options: o}}}
 }
 
 // Text implements agent.Sink.
@@ -139,6 +147,14 @@ func (c *recorder) late() {
 	}
 }
 
+// stopTimer is for the end: what is buffered is written by closeOpen.
+func (c *recorder) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
 func (c *recorder) writeDelta() error {
 	if len(c.buffered) == 0 {
 		return nil
@@ -177,20 +193,16 @@ func (c *recorder) openItem(kind itemKind, name, callID string) error {
 	var part *antonv1.ResponseEvent
 	switch kind {
 	case messageItem:
-		item.Id = itemID("msg", c.rec, i)
 		item.Item = &antonv1.OutputItem_Message{Message: &antonv1.MessageItem{}}
 		part = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ContentPartAdded{
 			ContentPartAdded: &antonv1.ContentPartAdded{OutputIndex: i}}}
 	case reasoningItem:
-		item.Id = itemID("rs", c.rec, i)
 		item.Item = &antonv1.OutputItem_Reasoning{Reasoning: &antonv1.ReasoningItem{}}
 		part = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ReasoningPartAdded{
 			ReasoningPartAdded: &antonv1.ReasoningPartAdded{OutputIndex: i}}}
 	case toolItem:
-		item.Id = itemID("mcp", c.rec, i)
 		item.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: name, CallId: callID}}
 	case callItem:
-		item.Id = itemID("fc", c.rec, i)
 		item.Item = &antonv1.OutputItem_FunctionCall{FunctionCall: &antonv1.FunctionCallItem{Name: name, CallId: callID}}
 	}
 	err := c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_OutputItemAdded{
@@ -199,14 +211,6 @@ func (c *recorder) openItem(kind itemKind, name, callID string) error {
 		return err
 	}
 	return c.emit(part)
-}
-
-// itemID follows from the turn and the place in it, so that a replay after a
-// crash gives the same.
-func itemID(prefix string, t *turnRecord, i int32) string {
-	h := fnv.New128a()
-	fmt.Fprintf(h, "%s/%d", t.ID, i) // a hash never fails to write
-	return prefix + "_" + hex.EncodeToString(h.Sum(nil))[:24]
 }
 
 // closeOpen ends the open item, if any. Callers hold mu.
@@ -242,7 +246,7 @@ func (c *recorder) closeOpen(status string) error {
 				ToolFailed: &antonv1.ToolFailed{OutputIndex: i, Error: "interrupted"}}})
 		}
 	}
-	closers = append(closers, itemDone(i, it.id, status))
+	closers = append(closers, itemDone(i, status))
 	for _, ev := range closers {
 		if err := c.emit(ev); err != nil {
 			return err
@@ -251,10 +255,10 @@ func (c *recorder) closeOpen(status string) error {
 	return nil
 }
 
-func itemDone(i int32, id, status string) *antonv1.ResponseEvent {
+func itemDone(i int32, status string) *antonv1.ResponseEvent {
 	return &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_OutputItemDone{
 		OutputItemDone: &antonv1.OutputItemDone{OutputIndex: i,
-			Item: &antonv1.OutputItem{Id: id, Status: status}}}}
+			Item: &antonv1.OutputItem{Status: status}}}}
 }
 
 // History implements agent.Sink.
@@ -272,6 +276,9 @@ func (c *recorder) History(m agent.Message) error {
 
 // writeRow puts one more message into the history that models see.
 func (c *recorder) writeRow(ctx context.Context, m agent.Message) error {
+	if c.send != nil {
+		return nil
+	}
 	n := c.rows + 1
 	w, err := c.room.stage(ctx, c.rec, n, []agent.Message{m})
 	if err != nil {

@@ -13,7 +13,14 @@ import (
 
 // CreateResponse implements antonv1.ResponsesServiceServer.
 func (r *Room) CreateResponse(q *antonv1.CreateResponseRequest, s grpc.ServerStreamingServer[antonv1.ResponseEvent]) error {
-	t, err := r.begin(s.Context(), q)
+	a, err := r.check(s.Context(), q)
+	if err != nil {
+		return err
+	}
+	if !stored(a.options) {
+		return r.answerUnstored(s.Context(), a, s.Send)
+	}
+	t, err := r.begin(s.Context(), a)
 	if err != nil {
 		return err
 	}

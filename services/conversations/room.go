@@ -97,6 +97,9 @@ func Open(ctx context.Context, o Options) (*Room, error) {
 	if err := r.sealAll(ctx); err != nil {
 		return nil, fmt.Errorf("seal interrupted turns: %w", err)
 	}
+	if err := r.dropCopies(ctx); err != nil {
+		return nil, fmt.Errorf("drop unfinished copies: %w", err)
+	}
 	r.workers.Add(1)
 	go r.deleteLoop()
 	return r, nil

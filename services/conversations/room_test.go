@@ -225,3 +225,13 @@ func grammar(t *testing.T, evs []*antonv1.ResponseEvent) *antonv1.Response {
 	}
 	return final
 }
+
+// beginTurn starts a turn without following it.
+func (h *house) beginTurn(t *testing.T, q *antonv1.CreateResponseRequest) (*turn, error) {
+	t.Helper()
+	a, err := h.check(t.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	return h.begin(t.Context(), a)
+}

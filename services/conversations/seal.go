@@ -92,7 +92,7 @@ func (r *Room) sealOrphan(ctx context.Context, t *turnRecord) error {
 
 func (r *Room) writeCreated(ctx context.Context, t *turnRecord) error {
 	log := events.NewLive(r.opt.Bulk, logPrefix(t.ID), 0, firstReserve)
-	ev := createdEvent(t)
+	ev := createdEvent(t, nil)
 	if err := log.Append(ctx, func(seq uint64) []byte { return encodeEvent(ev, seq) }); err != nil {
 		return err
 	}

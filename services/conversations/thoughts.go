@@ -111,7 +111,7 @@ func (c *recorder) ToolResult(call agent.ToolCall, r agent.ToolResult, took time
 	if err := c.emit(ev); err != nil {
 		return err
 	}
-	return c.emit(itemDone(i, it.id, status))
+	return c.emit(itemDone(i, status))
 }
 
 // ClientCall implements agent.Sink: the call is an item of the answer, for the

@@ -25,6 +25,7 @@ const (
 // turn is one that runs now.
 type turn struct {
 	rec    *turnRecord
+	asked  *asked
 	log    *events.Live
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed once it is sealed, or given up
@@ -39,7 +40,7 @@ func (r *Room) run(ctx context.Context, t *turn, m Model) {
 	defer close(t.done)
 	defer t.cancel(nil)
 	rec := newRecorder(ctx, r, t.rec, t.log)
-	out, err := r.ask(ctx, rec, m)
+	out, err := r.ask(ctx, rec, t.asked, m)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -52,45 +53,86 @@ func (r *Room) run(ctx context.Context, t *turn, m Model) {
 }
 
 // ask runs the agent over the conversation's history.
-func (r *Room) ask(ctx context.Context, rec *recorder, m Model) (agent.Outcome, error) {
-	if err := rec.begin(); err != nil {
+func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent.Outcome, error) {
+	if err := rec.begin(a.options); err != nil {
 		return agent.Outcome{}, err
 	}
-	past, err := r.history(ctx, rec.rec.ConvKey, nil)
+	messages, err := r.messagesUpTo(ctx, rec.rec.ConvKey, rec.rec.Ordinal)
 	if err != nil {
 		return agent.Outcome{}, err
 	}
+	if !stored(a.options) {
+		messages = append(messages, a.messages...)
+	}
+	w, done, err := r.workspace(ctx, rec.rec.ConvID, a.project)
+	if err != nil {
+		return agent.Outcome{}, err
+	}
+	defer done()
+	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Log: r.opt.Log,
+		Request: agent.Request{Model: m.Name, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
+			Temperature: a.temperature, TopP: a.topP}}
+	if bare(a.options) {
+		run.Request.System = systemPrompt(a.instructions)
+	}
+	if a.maxTokens != nil {
+		run.Request.MaxTokens = int(*a.maxTokens)
+	}
+	apply(a.options, &run)
+	return agent.Run(ctx, run, rec)
+}
+
+// messagesUpTo is the history that a model sees: all turns of a conversation up
+// to the one with this ordinal.
+func (r *Room) messagesUpTo(ctx context.Context, convKey string, ordinal uint64) ([]agent.Message, error) {
+	if convKey == "" {
+		return nil, nil
+	}
+	past, err := r.history(ctx, convKey, nil)
+	if err != nil {
+		return nil, err
+	}
 	var messages []agent.Message
 	for _, t := range past {
-		if t.ordinal > rec.rec.Ordinal {
+		if t.ordinal > ordinal {
 			break
 		}
 		messages = append(messages, t.input...)
 		messages = append(messages, t.messages...)
 	}
-	var projectID string
+	return messages, nil
+}
+
+// workspace opens the folder of a conversation's project, or of the project of
+// that name if there is no such conversation.
+func (r *Room) workspace(ctx context.Context, convID, project string) (w Workspace, done func(), err error) {
+	var id string
 	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
-		c, err := conversationByID(rd, rec.rec.ConvID)
-		if c != nil {
-			projectID = c.ProjectID
+		c, err := conversationByID(rd, convID)
+		if err != nil {
+			return err
 		}
-		return err
+		if c != nil {
+			id = c.ProjectID
+			return nil
+		}
+		p, err := r.opt.Projects.ByName(rd, project)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			return noProject(project)
+		}
+		id = p.ID
+		return nil
 	})
 	if err != nil {
-		return agent.Outcome{}, err
+		return w, nil, err
 	}
-	w, done, err := r.opt.Projects.Open(ctx, projectID)
-	if err != nil {
-		return agent.Outcome{}, fmt.Errorf("open project folder: %w", err)
+	if w, done, err = r.opt.Projects.Open(ctx, id); err != nil {
+		return w, nil, fmt.Errorf("open project folder: %w", err)
 	}
-	defer done()
-	req := agent.Request{Model: m.Name, System: systemPrompt(w.Instructions, rec.rec.Instructions),
-		Temperature: rec.rec.Temperature, TopP: rec.rec.TopP}
-	if rec.rec.MaxTokens != nil {
-		req.MaxTokens = int(*rec.rec.MaxTokens)
-	}
-	return agent.Run(ctx, agent.Options{Provider: m.Provider, Request: req,
-		History: messages, Tools: w.Tools}, rec)
+	return w, done, nil
 }
 
 // basePrompt tells a model who it is. It stays the same from turn to turn, so
@@ -101,7 +143,7 @@ Answer in the language of the user, briefly and to the point, in Markdown where 
 When something cannot be done with your tools, say so and say what would be needed.`
 
 func systemPrompt(parts ...string) string {
-	all := []string{basePrompt}
+	var all []string
 	for _, p := range parts {
 		if p = strings.TrimSpace(p); p != "" {
 			all = append(all, p)
@@ -192,10 +234,7 @@ func (r *Room) seal(ctx context.Context, rec *recorder, end ending) error {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	rec.ctx = ctx
-	if rec.timer != nil {
-		rec.timer.Stop()
-		rec.timer = nil
-	}
+	rec.stopTimer()
 	if err := rec.closeOpen(end.itemStatus); err != nil {
 		return err
 	}

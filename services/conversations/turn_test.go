@@ -61,7 +61,7 @@ func TestCrashKeepsWhatWasSaid(t *testing.T) {
 		return agent.Completion{}, ctx.Err()
 	}})
 	t.Cleanup(func() { close(hold) })
-	turn, err := h.begin(t.Context(), &antonv1.CreateResponseRequest{Conversation: "c1",
+	turn, err := h.beginTurn(t, &antonv1.CreateResponseRequest{Conversation: "c1",
 		Input: []*antonv1.InputItem{{Role: "user", Text: "Tell me"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -251,13 +251,13 @@ func TestBusyConversationRefusesAndStoresNothing(t *testing.T) {
 		}
 		return agent.Completion{Finish: agent.FinishStop}, nil
 	}})
-	turn, err := h.begin(t.Context(), &antonv1.CreateResponseRequest{Conversation: "c1",
+	turn, err := h.beginTurn(t, &antonv1.CreateResponseRequest{Conversation: "c1",
 		Input: []*antonv1.InputItem{{Role: "user", Text: "first"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-started
-	_, err = h.begin(t.Context(), &antonv1.CreateResponseRequest{Conversation: "c1",
+	_, err = h.beginTurn(t, &antonv1.CreateResponseRequest{Conversation: "c1",
 		Input: []*antonv1.InputItem{{Role: "user", Text: "second"}}})
 	if f := new(fault.Error); !errors.As(err, &f) || f.Reason != "CONVERSATION_BUSY" || f.Meta["attach"] == "" || f.Retry == 0 {
 		t.Fatalf("second turn: %v", err)

@@ -1,0 +1,69 @@
+package conversations
+
+import (
+	"context"
+	"math"
+
+	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/store"
+)
+
+// answerUnstored runs a turn of which nothing is kept: its events go to the
+// caller as they happen, a caller who reads slowly slows it down, and one who
+// hangs up ends it.
+func (r *Room) answerUnstored(ctx context.Context, a *asked, send func(*antonv1.ResponseEvent) error) error {
+	m, err := r.opt.Model(ctx, a.model)
+	if err != nil {
+		return err
+	}
+	t, turnCtx, err := r.reserve(a, m)
+	if err != nil {
+		return err
+	}
+	defer r.unreserve(t)
+	unhook := context.AfterFunc(ctx, func() { t.cancel(context.Cause(ctx)) })
+	defer unhook()
+	if err := r.place(ctx, a, t.rec); err != nil {
+		return err
+	}
+	rec := newRecorder(turnCtx, r, t.rec, t.log)
+	rec.send = send
+	out, err := r.ask(turnCtx, rec, a, m)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if cause := context.Cause(turnCtx); cause != nil {
+		err = cause
+	}
+	end := r.ending(t.rec, out, err)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.stopTimer()
+	if err := rec.closeOpen(end.itemStatus); err != nil {
+		return err
+	}
+	return rec.emit(end.event)
+}
+
+// place finds the history that a turn sees without becoming a part of it.
+func (r *Room) place(ctx context.Context, a *asked, rec *turnRecord) error {
+	return r.opt.Main.View(ctx, func(rd store.Reader) error {
+		rec.ConvKey, rec.Ordinal = "", math.MaxUint64
+		c, err := conversationByID(rd, rec.ConvID)
+		switch {
+		case err != nil:
+			return err
+		case a.after != nil && (c == nil || c.Key != a.after.ConvKey):
+			return a.noPrevious()
+		case c == nil && rec.ConvID != "":
+			return errNoConversation
+		case c == nil:
+			return nil
+		}
+		rec.ConvKey = c.Key
+		if a.after != nil {
+			rec.Ordinal = a.after.Ordinal
+		}
+		return nil
+	})
+}
