@@ -5,9 +5,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const binary = resolve(import.meta.dirname, '../bin/anthill');
+const binary = resolve(import.meta.dirname, process.env.ANTHILL_BINARY ?? '../bin/anthill');
 
-/** Runs `anthill serve` until the test ends; resolves with its address. */
+/**
+ * Runs `anthill serve` until the test ends, which fails if the program did not
+ * end well or complained. `stop` ends it earlier; `log` is what it wrote so far,
+ * `home` its HOME, with the data directory `data` in it.
+ */
 export async function serve(t, env = {}) {
   const home = await mkdtemp(join(tmpdir(), 'anthill-e2e-'));
   const child = spawn(binary, ['serve', '--port', '0'], {
@@ -16,17 +20,29 @@ export async function serve(t, env = {}) {
   });
   let log = '';
   child.stderr.on('data', (d) => { log += d; });
-  const exited = new Promise((done) => child.once('exit', done));
-  t.after(async () => {
+  child.stdout.on('data', (d) => { log += d; });
+  const exited = new Promise((done, fail) => {
+    child.once('close', (code, signal) => done(code ?? signal));
+    child.once('error', fail);
+  });
+  const stop = async () => {
     child.kill('SIGTERM');
     const code = await exited;
-    await rm(home, { recursive: true, force: true });
     if (code !== 0) throw new Error(`anthill exited with ${code}:\n${log}`);
+  };
+  t.after(async () => {
+    try {
+      await stop();
+    } finally {
+      await rm(home, { recursive: true, force: true });
+    }
+    const bad = log.match(/panic:|panic while serving|DATA RACE|level=ERROR/);
+    if (bad) throw new Error(`anthill wrote ${bad[0]}:\n${log}`);
   });
   const first = new Promise((done, fail) => {
     createInterface({ input: child.stdout }).once('line', done);
-    exited.then((code) => fail(new Error(`anthill exited with ${code}:\n${log}`)));
+    exited.then((code) => fail(new Error(`anthill exited with ${code}:\n${log}`)), fail);
   });
   const url = (await first).match(/http:\/\/(\S+)$/);
-  return { url: url[0], address: url[1] };
+  return { url: url[0], address: url[1], home, stop, log: () => log };
 }

@@ -7,6 +7,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -41,8 +42,11 @@ type Options struct {
 	Codec    encoding.CodecV2 // of the native server
 
 	Listeners      []net.Listener // New owns them
+	TLS            *tls.Config    // as listen.TLS makes it; nil: the port speaks plain
 	AllowedHosts   []string       // beside loopback names and the listeners' addresses
 	AllowedOrigins []string       // beside the desktop app's
+	BasePath       string         // see edge.Config
+	TrustedProxies []string       // see edge.Config
 	Log            *slog.Logger
 }
 
@@ -61,10 +65,17 @@ func New(o Options) (*Server, error) {
 	for _, l := range o.Listeners {
 		addrs = append(addrs, l.Addr().String())
 	}
-	policy, err := edge.NewPolicy(edge.Config{Listen: addrs, AllowedHosts: o.AllowedHosts,
-		AllowedOrigins: o.AllowedOrigins, LargeBody: anton.LargeBody, Deny: anton.Deny, Logger: o.Log})
+	policy, err := edge.NewPolicy(edge.Config{Listen: addrs, TLS: o.TLS != nil, AllowedHosts: o.AllowedHosts,
+		AllowedOrigins: o.AllowedOrigins, BasePath: o.BasePath, TrustedProxies: o.TrustedProxies, LargeBody: anton.LargeBody, Deny: anton.Deny, Logger: o.Log})
 	if err != nil {
 		return nil, err
+	}
+	listeners := o.Listeners
+	if o.TLS != nil {
+		listeners = nil
+		for _, l := range o.Listeners {
+			listeners = append(listeners, tls.NewListener(l, o.TLS))
+		}
 	}
 	base, cancel := context.WithCancel(context.Background())
 	dialect, err := anton.New(base, anton.Options{Channel: inProcess(o.Register, o.Unary, o.Stream), Log: o.Log})
@@ -73,7 +84,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cancel: cancel, health: health.NewServer(),
-		port: listen.Split(listen.Options{Logger: o.Log}, o.Listeners...),
+		port: listen.Split(listen.Options{Logger: o.Log}, listeners...),
 		http: edge.NewHTTPServer(policy.Middleware(dialect), base, o.Log),
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),

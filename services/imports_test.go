@@ -11,14 +11,15 @@ import (
 )
 
 // rooms are the packages of the API under services/.
-var rooms = []string{"access", "conversations", "projects", "settings"}
+var rooms = []string{"access", "backup", "conversations", "projects", "settings"}
 
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{
 	"store":     {"store"},
 	"fault":     {},
 	"events":    {"store", "events"},
-	"agent":     {"store", "events", "fault", "workspace", "agent"},
+	"dial":      {},
+	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
 	"workspace": {"fault", "workspace"},
 }
 

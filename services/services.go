@@ -20,7 +20,10 @@ import (
 	"google.golang.org/grpc"
 
 	"anthill/services/access"
+	"anthill/services/backup"
 	"anthill/services/conversations"
+	"anthill/services/internal/agent/probe"
+	"anthill/services/internal/dial"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
 	"anthill/services/projects"
@@ -47,9 +50,11 @@ var migrations = []store.Migration{
 type Services struct {
 	chain         *chain
 	access        *access.Room
+	backup        *backup.Room
 	conversations *conversations.Room
 	projects      *projects.Room
 	settings      *settings.Room
+	own           ownAddresses
 	owner         string   // file that says who holds the home
 	closers       []closer // in the order of closing
 }
@@ -73,26 +78,37 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if err := s.hold(c.Home); err != nil {
+		return nil, err
+	}
 	main, bulk, err := s.openStores(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	outgoing := dial.Policy{Private: true, Own: s.own.has}
+	prober := probe.New(outgoing)
+	finder := probe.NewFinder(probe.FinderOptions{Getenv: c.Getenv, Prober: prober})
 	if s.settings, err = settings.Open(ctx, settings.Options{DB: main, EnvFile: c.EnvFile, Getenv: c.Getenv,
-		Version: c.Version, Log: c.Log}); err != nil {
+		Prober: prober, Finder: finder, Keyed: c.APIKey != "", Version: c.Version, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open settings: %w", err)
 	}
 	s.closeFirst("settings", s.settings.Close)
+	models := newModels(s.settings, finder, outgoing)
+	s.closeFirst("connections to models", models.Close)
 	if s.projects, err = projects.Open(ctx, projects.Options{DB: main, Dir: c.ProjectsDir, Now: time.Now,
 		NewID: newID, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open projects: %w", err)
 	}
 	s.closeFirst("projects", s.projects.Close)
 	if s.conversations, err = conversations.Open(ctx, conversations.Options{Main: main, Bulk: bulk,
-		Projects: projectsFor{s.projects, c.Log}, Model: (&models{settings: s.settings}).choose,
+		Projects: projectsFor{s.projects, c.Log}, Model: models.choose,
 		Now: time.Now, NewID: newID, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open conversations: %w", err)
 	}
 	s.closeFirst("conversations", s.conversations.Close)
+	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
+		Version: c.Version, Now: time.Now, Log: c.Log})
+	s.closeFirst("backup", s.backup.Close)
 	s.projects.Join(s.conversations)
 	s.settings.Join(s.conversations)
 	return s, nil
@@ -102,6 +118,7 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 // server and for the in-process channel, with the same interceptors.
 func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.access.Register(r)
+	s.backup.Register(r)
 	s.settings.Register(r)
 	s.projects.Register(r)
 	s.conversations.Register(r)
@@ -162,7 +179,7 @@ func (s *Services) openStores(ctx context.Context, c Config) (main, bulk *bolt.D
 	}
 	s.closeFirst("bulk store", func(context.Context) error { return bulk.Close() })
 	err = store.Migrate(ctx, main, migrations, func(ctx context.Context, from int) error {
-		return backup(ctx, c.Home, from, main, bulk)
+		return backupSchema(ctx, c.Home, from, main, bulk)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -189,6 +206,7 @@ type ownerFile struct {
 // Announce notes at which addresses this process serves, for whoever tries to
 // open the same home.
 func (s *Services) Announce(addresses []string) error {
+	s.own.set(addresses)
 	b, err := json.Marshal(ownerFile{PID: os.Getpid(), Addresses: addresses})
 	if err == nil {
 		err = os.WriteFile(s.owner, b, 0o600)
@@ -210,8 +228,8 @@ func inUse(home, owner string) error {
 		store.ErrInUse, home, o.PID, strings.Join(o.Addresses, ", "))
 }
 
-// backup copies both files before a schema step, main first: it refers to bulk.
-func backup(ctx context.Context, home string, from int, main, bulk *bolt.DB) error {
+// backupSchema copies both files before a schema step, main first: it refers to bulk.
+func backupSchema(ctx context.Context, home string, from int, main, bulk *bolt.DB) error {
 	dir := filepath.Join(home, "backups", fmt.Sprintf("schema-%d-%s", from, time.Now().UTC().Format("20060102T150405Z")))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the backup's directory: %w", err)

@@ -5,18 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	antonv1 "anthill/gen/anton/v1"
@@ -57,7 +51,7 @@ A question of "-" is read from standard input. Ctrl-C stops the turn.`,
 			return ask(c.Context(), cfg, f, question, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	c.Flags().StringVar(&f.server, "server", "", "`HOST:PORT` of the server (default the configured one)")
+	c.Flags().StringVar(&f.server, "server", "", serverUsage)
 	c.Flags().StringVarP(&f.conversation, "conversation", "c", "", "go on in this conversation, or begin it under this id")
 	c.Flags().StringVarP(&f.project, "project", "p", "", "project of a new conversation (default the active one)")
 	c.Flags().StringVarP(&f.model, "model", "m", "", "model instead of the configured one")
@@ -66,26 +60,18 @@ A question of "-" is read from standard input. Ctrl-C stops the turn.`,
 }
 
 func ask(ctx context.Context, cfg config, f askFlags, question string, out, progress io.Writer) error {
-	addr := f.server
-	if addr == "" {
-		addr = reachable(cfg.Listen[0])
-	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	conn, err := connect(cfg, f.server)
 	if err != nil {
-		return fmt.Errorf("server address: %w", err)
+		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is left to lose
-	call := context.WithoutCancel(ctx)
-	if cfg.APIKey != "" {
-		call = metadata.AppendToOutgoingContext(call, "x-api-key", cfg.APIKey)
-	}
+	call := conn.with(context.WithoutCancel(ctx))
 	client := antonv1.NewResponsesServiceClient(conn)
 	stream, err := client.CreateResponse(call, &antonv1.CreateResponseRequest{
 		Model: f.model, Conversation: f.conversation, Project: f.project,
 		Input: []*antonv1.InputItem{{Role: "user", Text: question}}})
 	if err != nil {
-		return explain(err, addr)
+		return conn.explain(err)
 	}
 	p := &printer{out: out, progress: progress, json: f.json}
 	// Ctrl-C stops the turn, not only this program; its last event still comes.
@@ -103,35 +89,12 @@ func ask(ctx context.Context, cfg config, f askFlags, question string, out, prog
 			return p.end()
 		}
 		if err != nil {
-			return explain(err, addr)
+			return conn.explain(err)
 		}
 		if err := p.print(ev); err != nil {
 			return err
 		}
 	}
-}
-
-// reachable turns a listen address into one to dial.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("127.0.0.1", port)
-	}
-	return addr
-}
-
-// explain says what to do about a failed call.
-func explain(err error, addr string) error {
-	st := status.Convert(err)
-	switch st.Code() {
-	case codes.Unavailable:
-		if strings.Contains(st.Message(), "connection") {
-			return fmt.Errorf("no server answers at %s: start one with 'anthill serve'", addr)
-		}
-	case codes.Unauthenticated:
-		return errors.New("the server wants a key: set ANT_API_KEY")
-	}
-	return errors.New(st.Message())
 }
 
 // line is the JSON of one event.

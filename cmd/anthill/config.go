@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"anthill/gateway/edge"
 )
 
 // option is one setting: its key is the flag and the word in the file.
@@ -33,6 +35,10 @@ var options = []option{
 	{key: "allowed-hosts", env: "ANTHILL_ALLOWED_HOSTS", def: []string{}, usage: "further host names that clients may use (repeatable)"},
 	{key: "allowed-origins", env: "ANTHILL_ALLOWED_ORIGINS", def: []string{}, usage: "further web origins that may call (repeatable)"},
 	{key: "renderer-url", env: "VITE_RENDERER_URL", def: "", usage: "one more web origin that may call"},
+	{key: "tls-cert", env: "ANT_TLS_CERT", def: "", usage: "`FILE` with the TLS certificate chain (PEM); the port then speaks TLS only"},
+	{key: "tls-key", env: "ANT_TLS_KEY", def: "", usage: "`FILE` with the key of the TLS certificate (PEM)"},
+	{key: "base-path", env: "ANTHILL_BASE_PATH", def: "", usage: "`PATH` under which a proxy shows the server, such as /anthill"},
+	{key: "trusted-proxies", env: "ANTHILL_TRUSTED_PROXIES", def: []string{}, usage: "addresses and `NETWORK`s of proxies whose X-Forwarded headers count (repeatable)"},
 	{key: "log-level", env: "ANTHILL_LOG_LEVEL", def: "info", usage: "debug, info, warn or error"},
 }
 
@@ -77,8 +83,14 @@ type config struct {
 	APIKey         string
 	AllowedHosts   []string
 	AllowedOrigins []string
+	TLSCert        string // absolute; empty: no TLS
+	TLSKey         string
+	BasePath       string
+	TrustedProxies []string
 	LogLevel       string
 	EnvFile        string
+	File           string // the configuration file, read or not
+	FileRead       bool
 }
 
 // load reads the file, if there is one, and resolves the options.
@@ -103,7 +115,9 @@ func load(v *viper.Viper) (config, error) {
 	if set := v.GetString("home"); set != "" {
 		home = set
 	}
+	fileRead := err == nil
 	c := config{
+		File: file, FileRead: fileRead, TrustedProxies: list(v, "trusted-proxies"),
 		Home: home, ProjectsDir: v.GetString("projects-dir"), APIKey: v.GetString("api-key"),
 		AllowedHosts: list(v, "allowed-hosts"), AllowedOrigins: list(v, "allowed-origins"),
 		LogLevel: v.GetString("log-level"), EnvFile: filepath.Join(user, ".anton", ".env"),
@@ -120,12 +134,41 @@ func load(v *viper.Viper) (config, error) {
 	if c.ProjectsDir, err = filepath.Abs(c.ProjectsDir); err != nil {
 		return config{}, err
 	}
+	if c.TLSCert, c.TLSKey, err = tlsFiles(v); err != nil {
+		return config{}, err
+	}
+	if c.BasePath, err = edge.BasePath(v.GetString("base-path")); err != nil {
+		return config{}, err
+	}
 	port := v.GetInt("port")
 	if s := v.GetString("port"); port < 0 || port > 65535 || s != strconv.Itoa(port) {
 		return config{}, fmt.Errorf("port must be a number from 0 to 65535, not %q", s)
 	}
 	c.Listen = append([]string{net.JoinHostPort(v.GetString("host"), strconv.Itoa(port))}, list(v, "listen")...)
 	return c, c.check()
+}
+
+// tlsFiles are both or none.
+func tlsFiles(v *viper.Viper) (cert, key string, err error) {
+	cert, key = v.GetString("tls-cert"), v.GetString("tls-key")
+	if (cert == "") != (key == "") {
+		return "", "", errors.New("TLS needs both files: set ANT_TLS_CERT (--tls-cert) and ANT_TLS_KEY (--tls-key)")
+	}
+	if cert == "" {
+		return "", "", nil
+	}
+	if cert, err = filepath.Abs(cert); err == nil {
+		key, err = filepath.Abs(key)
+	}
+	return cert, key, err
+}
+
+// scheme is what the addresses begin with.
+func (c config) scheme() string {
+	if c.TLSCert != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // list reads a list that a flag repeats and an environment variable separates
@@ -181,10 +224,15 @@ projects-dir: %s
 api-key: %q
 allowed-hosts: [%s]
 allowed-origins: [%s]
+tls-cert: %s
+tls-key: %s
+base-path: %s
+trusted-proxies: [%s]
 log-level: %s
 provider-settings: %s
 `, strings.Join(cfg.Listen, ", "), cfg.Home, cfg.ProjectsDir, key, strings.Join(cfg.AllowedHosts, ", "),
-				strings.Join(cfg.AllowedOrigins, ", "), cfg.LogLevel, cfg.EnvFile)
+				strings.Join(cfg.AllowedOrigins, ", "), cfg.TLSCert, cfg.TLSKey, cfg.BasePath,
+				strings.Join(cfg.TrustedProxies, ", "), cfg.LogLevel, cfg.EnvFile)
 			return err
 		},
 	}

@@ -40,7 +40,7 @@ Without a model it answers from its built-in offline provider.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	addOptions(root.PersistentFlags(), v)
-	root.AddCommand(newServe(v), newAsk(v), newConfig(v), &cobra.Command{
+	root.AddCommand(newServe(v), newAsk(v), newConfig(v), newBackup(v), newRestore(v), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/viper"
 
 	"anthill/gateway"
+	"anthill/gateway/listen"
 	"anthill/services"
 )
 
@@ -56,6 +58,12 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	}
 	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
 
+	var secure *tls.Config
+	if cfg.TLSCert != "" {
+		if secure, err = listen.TLS(cfg.TLSCert, cfg.TLSKey, log); err != nil {
+			return err
+		}
+	}
 	// The data directory first: a second start is told who holds it, not that
 	// the port is taken.
 	svc, err := services.Open(ctx, services.Config{
@@ -71,14 +79,15 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	}
 	var urls []string
 	for _, l := range listeners {
-		urls = append(urls, "http://"+l.Addr().String())
+		urls = append(urls, cfg.scheme()+"://"+l.Addr().String())
 	}
 	if err := svc.Announce(urls); err != nil {
 		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))
 	}
 	srv, err := gateway.New(gateway.Options{
 		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Codec: services.Codec(), Listeners: listeners,
-		AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins, Log: log,
+		TLS: secure, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
+		BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"anthill/gateway/edge"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -38,6 +39,7 @@ type Handler struct {
 	convs     antonv1.ConversationsServiceClient
 	files     antonv1.ProjectFilesServiceClient
 	access    antonv1.AccessServiceClient
+	backup    antonv1.BackupServiceClient
 	log       *slog.Logger
 }
 
@@ -48,6 +50,7 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 		convs:     antonv1.NewConversationsServiceClient(o.Channel),
 		files:     antonv1.NewProjectFilesServiceClient(o.Channel),
 		access:    antonv1.NewAccessServiceClient(o.Channel),
+		backup:    antonv1.NewBackupServiceClient(o.Channel),
 		log:       o.Log,
 	}
 	h.mux = runtime.NewServeMux(
@@ -58,7 +61,7 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD { return credentials(r) }),
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD { return callerMetadata(r) }),
 		runtime.WithForwardResponseRewriter(h.rewrite),
 		runtime.WithErrorHandler(h.gatewayError),
 		runtime.WithRoutingErrorHandler(h.routingError),
@@ -82,6 +85,9 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterSettingsServiceHandlerClient(ctx, m, antonv1.NewSettingsServiceClient(o.Channel))
 		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterModelsServiceHandlerClient(ctx, m, antonv1.NewModelsServiceClient(o.Channel))
+		},
 	}
 	for _, register := range client {
 		if err := register(ctx, h.mux); err != nil {
@@ -94,9 +100,11 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 	h.routes.addHand(http.MethodGet, "/v1/responses/{response_id}", h.getResponse)
 	h.routes.addHand(http.MethodPost, "/v1/chat/completions", h.createChatCompletion)
 	h.routes.addHand(http.MethodPost, "/v1/conversations", h.createConversation)
+	h.routes.addHand(http.MethodPost, "/v1/conversations/{id}", h.setConversationMetadata)
 	h.routes.addHand(http.MethodPost, "/v1/conversations/{id}/items", h.createItems)
 	h.routes.addHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
 	h.routes.addHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
+	h.routes.addHand(http.MethodGet, "/v1/backup", h.downloadBackup)
 	return h, nil
 }
 
@@ -121,6 +129,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handle(w, r, params)
 		return
 	}
+	keepSecret(w.Header(), path)
 	if c := callerOf(r); c.sdk {
 		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
 	}
@@ -170,32 +179,9 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 	h.refuse(w, r, problem{status: http.StatusNotFound, detail: "Not Found"})
 }
 
-// credentials carries what identifies a caller, and nothing else, to the channel.
-func credentials(r *http.Request) metadata.MD {
-	var md metadata.MD
-	set := func(name, value string) {
-		if md == nil {
-			md = metadata.MD{}
-		}
-		md.Append(name, value)
-	}
-	if v := r.Header.Get("Authorization"); v != "" {
-		set("authorization", v)
-	}
-	if v := r.Header.Get("X-Api-Key"); v != "" {
-		set("x-api-key", v)
-	}
-	if strings.Contains(r.URL.RawQuery, "apiKey=") {
-		if v := r.URL.Query().Get("apiKey"); v != "" {
-			set("x-api-key", v)
-		}
-	}
-	return md
-}
-
 // outgoing is the context of a call made by hand.
 func outgoing(r *http.Request) context.Context {
-	return metadata.NewOutgoingContext(r.Context(), credentials(r))
+	return metadata.NewOutgoingContext(r.Context(), edge.Credentials(r))
 }
 
 // rewrite shows messages whose JSON is made by hand.
@@ -216,6 +202,8 @@ func (h *Handler) rewrite(ctx context.Context, m proto.Message) (any, error) {
 		return viewItems(m), nil
 	case *antonv1.Item:
 		return viewListed(m), nil
+	case *antonv1.RawSettings:
+		return viewRawSettings(m), nil
 	default:
 		return m, nil
 	}

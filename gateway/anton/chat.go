@@ -265,7 +265,6 @@ func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldEr
 	d.read("max_tokens", &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
 	d.read("max_completion_tokens", &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
 	d.refuse("n", "More than one answer is", "1")
-	d.refuse("stop", "Stop sequences are", "[]", `""`)
 	d.refuse("logprobs", "Log probabilities are", "false")
 	d.refuse("audio", "Audio is")
 	d.refuse("functions", "Functions outside of tools are", "[]")
@@ -277,6 +276,16 @@ func (d *reader) chatOptions() *antonv1.RequestOptions {
 	o := &antonv1.RequestOptions{Tools: d.tools(), ToolChoice: d.toolChoice(), Verbosity: d.str("verbosity"), User: d.str("user"), Store: &off}
 	d.read("parallel_tool_calls", &o.ParallelToolCalls, "bool_type", "Input should be a valid boolean")
 	d.read("store", &o.Store, "bool_type", "Input should be a valid boolean")
+	if d.has("stop") {
+		var one string
+		if json.Unmarshal(d.members["stop"], &one) == nil {
+			if one != "" {
+				o.Stop = []string{one}
+			}
+		} else {
+			d.read("stop", &o.Stop, "string_type", "Input should be a valid string or a list of strings")
+		}
+	}
 	if effort := d.str("reasoning_effort"); effort != "" {
 		o.Reasoning = &antonv1.Reasoning{Effort: effort}
 	}

@@ -205,6 +205,30 @@ func (h *Handler) createConversation(w http.ResponseWriter, r *http.Request, _ m
 	writeJSON(w, http.StatusOK, callerOf(r).conversation(c))
 }
 
+// setConversationMetadata serves POST /v1/conversations/{id}: null clears it,
+// which a missing member does not mean.
+func (h *Handler) setConversationMetadata(w http.ResponseWriter, r *http.Request, params map[string]string) {
+	d, ok := h.openRequest(w, r)
+	if !ok {
+		return
+	}
+	q := &antonv1.SetConversationMetadataRequest{Id: params["id"]}
+	if _, given := d.members["metadata"]; !given {
+		d.missing(nil, "metadata")
+	}
+	d.read("metadata", &q.Metadata, "dict_type", "Input should be a dictionary of strings")
+	if len(d.bad) > 0 {
+		h.refuse(w, r, invalid(d.bad...))
+		return
+	}
+	c, err := h.convs.SetConversationMetadata(outgoing(r), q)
+	if err != nil {
+		problemOf(r, err).write(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, callerOf(r).conversation(c))
+}
+
 // createItems serves POST /v1/conversations/{id}/items.
 func (h *Handler) createItems(w http.ResponseWriter, r *http.Request, params map[string]string) {
 	d, ok := h.openRequest(w, r)

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"anthill/gateway/edge"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -25,7 +26,9 @@ import (
 var statusByReason = map[string]int{
 	"CONVERSATION_BUSY":  http.StatusConflict,
 	"PROJECT_BUSY":       http.StatusConflict,
+	"BACKUP_RUNNING":     http.StatusConflict,
 	"SETTINGS_NOT_SAVED": http.StatusInternalServerError, // anton.md 6
+	"SETTINGS_TOO_LARGE": http.StatusRequestEntityTooLarge,
 	"BODY_TOO_LARGE":     http.StatusRequestEntityTooLarge,
 	"FILE_TOO_LARGE":     http.StatusRequestEntityTooLarge,
 	"FILE_NOT_TEXT":      http.StatusUnsupportedMediaType,
@@ -114,7 +117,7 @@ type errorBody struct {
 
 // write answers with the problem in the dialect of the route.
 func (p problem) write(w http.ResponseWriter, r *http.Request) {
-	body := errorBody{Detail: p.detail, Attach: p.attach}
+	body := errorBody{Detail: p.detail, Attach: edge.Link(r.Context(), p.attach)}
 	if sharedRoute(r.URL.Path) {
 		body.Error = &errorObject{Message: p.sentence(), Type: p.kind()}
 		if p.code != "" {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -11,7 +12,7 @@ import (
 // recordItems are items of OpenAI's own tools and of reasoning, which clients
 // send back with a history. A model of another kind has no use for them.
 var recordItems = []string{"reasoning", "compaction", "web_search_call", "file_search_call", "image_generation_call",
-	"mcp_list_tools", "mcp_approval_request", "code_interpreter_call"}
+	"mcp_list_tools", "mcp_approval_request"}
 
 // itemIn is an item of a request in all of its shapes.
 type itemIn struct {
@@ -24,6 +25,9 @@ type itemIn struct {
 	Arguments string          `json:"arguments"`
 	Output    json.RawMessage `json:"output"`
 	Error     *string         `json:"error"`
+	Code      string          `json:"code"`
+	Container string          `json:"container_id"`
+	Outputs   []wireLogs      `json:"outputs"`
 }
 
 // items reads a list of input items.
@@ -81,10 +85,30 @@ func (d *reader) item(it itemIn, at ...any) []*antonv1.InputItem {
 			{FunctionCall: &antonv1.FunctionCallItem{CallId: it.ID, Name: it.Name, Arguments: it.Arguments}},
 			{FunctionCallOutput: &antonv1.FunctionCallOutput{CallId: it.ID, Output: output}}}
 	}
+	if kind == "code_interpreter_call" { // a cell, likewise
+		d.required(at, "id", it.ID)
+		return cellItems(it)
+	}
 	if !slices.Contains(recordItems, kind) {
 		d.fail("unsupported", fmt.Sprintf("Items of type '%s' are not supported by this version", kind), append(at, "type")...)
 	}
 	return nil
+}
+
+// cellItems is a cell of a scratchpad as the call that it was.
+func cellItems(it itemIn) []*antonv1.InputItem {
+	input, err := json.Marshal(map[string]string{"action": "exec", "code": it.Code,
+		"name": strings.TrimPrefix(it.Container, "scratchpad:")})
+	if err != nil {
+		return nil // strings always encode
+	}
+	var logs string
+	for _, o := range it.Outputs {
+		logs += o.Logs
+	}
+	return []*antonv1.InputItem{
+		{FunctionCall: &antonv1.FunctionCallItem{CallId: it.ID, Name: "scratchpad", Arguments: string(input)}},
+		{FunctionCallOutput: &antonv1.FunctionCallOutput{CallId: it.ID, Output: logs}}}
 }
 
 func (d *reader) missing(at []any, name string) {

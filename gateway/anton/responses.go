@@ -28,6 +28,7 @@ func (h *Handler) createResponse(w http.ResponseWriter, r *http.Request, _ map[s
 		h.refuse(w, r, invalid(wrong...))
 		return
 	}
+	q.IdempotencyKey = r.Header.Get("Idempotency-Key")
 	events, err := h.responses.CreateResponse(outgoing(r), q)
 	if q.Options.Background && !wantsStream(r, stream) {
 		h.begun(w, r, events, err)
@@ -52,9 +53,15 @@ func (h *Handler) begun(w http.ResponseWriter, r *http.Request, events eventStre
 // getResponse serves GET /v1/responses/{response_id}, as JSON or, with
 // stream=true, as the events that it was made of.
 func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map[string]string) {
-	query := r.URL.Query()
+	// compat: openai-go asks for the stream in a body.
+	d, ok := h.openRequest(w, r)
+	if !ok {
+		return
+	}
 	stream := false
-	var wrong []fieldError
+	d.read("stream", &stream, "bool_type", "Input should be a valid boolean")
+	wrong := d.bad
+	query := r.URL.Query()
 	if s := query.Get("stream"); s != "" {
 		var err error
 		if stream, err = strconv.ParseBool(s); err != nil {

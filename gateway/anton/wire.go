@@ -151,6 +151,20 @@ type wireReasoningItem struct {
 	Summary []wireSummary `json:"summary"`
 }
 
+type wireCode struct {
+	ID        string     `json:"id"`
+	Type      string     `json:"type"`
+	Status    string     `json:"status"`
+	Container string     `json:"container_id"`
+	Code      string     `json:"code"`
+	Outputs   []wireLogs `json:"outputs"`
+}
+
+type wireLogs struct {
+	Type string `json:"type"`
+	Logs string `json:"logs"`
+}
+
 type wireCall struct {
 	ID        string `json:"id"`
 	Type      string `json:"type"`
@@ -192,6 +206,13 @@ func viewItem(it *antonv1.OutputItem) any {
 			v.Error = &k.Tool.Error
 		} else if it.Status == "completed" {
 			v.Output = &k.Tool.Output
+		}
+		return v
+	case *antonv1.OutputItem_Code:
+		v := wireCode{ID: it.Id, Type: "code_interpreter_call", Status: it.Status, Container: "scratchpad:" + k.Code.Pad,
+			Code: k.Code.Code, Outputs: []wireLogs{}}
+		if k.Code.Logs != "" {
+			v.Outputs = append(v.Outputs, wireLogs{Type: "logs", Logs: k.Code.Logs})
 		}
 		return v
 	case *antonv1.OutputItem_FunctionCall:
@@ -314,6 +335,7 @@ type (
 		ToolName    string       `json:"tool_name,omitempty"`
 		ToolAction  string       `json:"tool_action,omitempty"`
 		Subtype     string       `json:"subtype,omitempty"`
+		CellStatus  string       `json:"cell_status,omitempty"`
 	}
 	wireItemEvent struct {
 		head
@@ -359,6 +381,7 @@ type (
 		Delta       *string `json:"delta,omitempty"`
 		Name        string  `json:"name,omitempty"`
 		Arguments   *string `json:"arguments,omitempty"`
+		Code        *string `json:"code,omitempty"`
 	}
 	wireFailed struct {
 		head
@@ -418,7 +441,7 @@ func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 		v = wireThought{head: h("response.in_progress"), Response: viewResponse(t.Response),
 			ThoughtRole: t.ThoughtRole, Content: t.Content, Label: label, Phase: t.Phase, Message: t.Message,
 			EtaSeconds: t.EtaSeconds, ToolUseID: t.ToolUseId, ToolName: t.ToolName,
-			ToolAction: t.ToolAction, Subtype: t.Subtype}
+			ToolAction: t.ToolAction, Subtype: t.Subtype, CellStatus: t.CellStatus}
 	case *antonv1.ResponseEvent_OutputItemAdded:
 		v = wireItemEvent{h("response.output_item.added"), e.OutputItemAdded.OutputIndex, viewItem(e.OutputItemAdded.Item)}
 	case *antonv1.ResponseEvent_OutputItemDone:
@@ -463,6 +486,21 @@ func viewActivity(ev *antonv1.ResponseEvent, h func(string) head) any {
 	case *antonv1.ResponseEvent_ToolArgumentsDone:
 		return wireToolEvent{head: h("response.mcp_call_arguments.done"), ItemID: e.ToolArgumentsDone.ItemId,
 			OutputIndex: e.ToolArgumentsDone.OutputIndex, Arguments: &e.ToolArgumentsDone.Arguments}
+	case *antonv1.ResponseEvent_CodeInProgress:
+		return wireToolEvent{head: h("response.code_interpreter_call.in_progress"), ItemID: e.CodeInProgress.ItemId,
+			OutputIndex: e.CodeInProgress.OutputIndex}
+	case *antonv1.ResponseEvent_CodeDelta:
+		return wireToolEvent{head: h("response.code_interpreter_call_code.delta"), ItemID: e.CodeDelta.ItemId,
+			OutputIndex: e.CodeDelta.OutputIndex, Delta: &e.CodeDelta.Delta}
+	case *antonv1.ResponseEvent_CodeDone:
+		return wireToolEvent{head: h("response.code_interpreter_call_code.done"), ItemID: e.CodeDone.ItemId,
+			OutputIndex: e.CodeDone.OutputIndex, Code: &e.CodeDone.Code}
+	case *antonv1.ResponseEvent_CodeInterpreting:
+		return wireToolEvent{head: h("response.code_interpreter_call.interpreting"), ItemID: e.CodeInterpreting.ItemId,
+			OutputIndex: e.CodeInterpreting.OutputIndex}
+	case *antonv1.ResponseEvent_CodeCompleted:
+		return wireToolEvent{head: h("response.code_interpreter_call.completed"), ItemID: e.CodeCompleted.ItemId,
+			OutputIndex: e.CodeCompleted.OutputIndex}
 	case *antonv1.ResponseEvent_FunctionArgumentsDelta:
 		return wireToolEvent{head: h("response.function_call_arguments.delta"), ItemID: e.FunctionArgumentsDelta.ItemId,
 			OutputIndex: e.FunctionArgumentsDelta.OutputIndex, Delta: &e.FunctionArgumentsDelta.Delta}

@@ -7,9 +7,11 @@
 //
 // It is what defends a server on loopback that asks for no key: a web page may
 // reach the port, but it can neither forge these headers nor read the answer.
+// Behind a proxy it also finds out how the client sees this server, and gives the
+// request the path that routes know.
 // Who the caller is and what they may do is never decided here, no route is
 // known here (the few paths that the Origin rule names apart), and forwarding
-// headers are never believed.
+// headers are believed from listed proxies only.
 package edge
 
 import (
@@ -17,6 +19,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -49,6 +52,14 @@ type Config struct {
 	// AllowedOrigins are further origins, in full: scheme://host[:port].
 	AllowedOrigins []string
 
+	// BasePath is a path under which the server answers too, as BasePath writes
+	// it, so that a proxy need not take it off. Empty means none.
+	BasePath string
+
+	// TrustedProxies are addresses and networks whose forwarding headers are
+	// believed. Those of all others are dropped.
+	TrustedProxies []string
+
 	// MaxBody bounds a request body in bytes. Zero means DefaultMaxBody.
 	MaxBody int64
 
@@ -78,6 +89,8 @@ type Config struct {
 type Policy struct {
 	hosts       hosts
 	origins     map[string]struct{} // whole ones: listed, built in, most of our own
+	base        string
+	proxies     []netip.Prefix
 	maxBody     int64
 	bodyTimeout time.Duration
 	largeBody   func(*http.Request) bool
@@ -115,10 +128,12 @@ func NewPolicy(c Config) (*Policy, error) {
 	if p.deny == nil {
 		p.deny = p.denyPlainly
 	}
-	var hostsErr, originsErr error
+	var hostsErr, originsErr, baseErr, proxiesErr error
 	p.hosts, hostsErr = newHosts(c)
 	p.origins, originsErr = newOrigins(c.AllowedOrigins)
-	if err := errors.Join(hostsErr, originsErr); err != nil {
+	p.base, baseErr = BasePath(c.BasePath)
+	p.proxies, proxiesErr = parseProxies(c.TrustedProxies)
+	if err := errors.Join(hostsErr, originsErr, baseErr, proxiesErr); err != nil {
 		return nil, err
 	}
 	for authority := range p.hosts.own { // what servesOrigin would find, only faster

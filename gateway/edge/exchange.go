@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 )
 
 const (
@@ -26,14 +27,15 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// requestContext is context.WithValue for one key, as part of an exchange.
+// requestContext is context.WithValue for two keys, as part of an exchange.
 type requestContext struct {
 	context.Context
-	id string
+	id       string
+	external External
 }
 
 func (c *requestContext) Value(key any) any {
-	if key == (requestIDKey{}) {
+	if key == (requestIDKey{}) || key == (externalKey{}) {
 		return c
 	}
 	return c.Context.Value(key)
@@ -46,6 +48,7 @@ type exchange struct {
 	ctx      requestContext
 	ids      [1]string // backs the header values
 	body     timedBody
+	from     string // path that links of the answer are relative to; empty: they stay
 	hijacked net.Conn
 	wrote    bool // the answer has begun
 	head     bool // a HEAD served as GET
@@ -58,7 +61,7 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	} else {
 		id = newRequestID()
 	}
-	return &exchange{w: w, ctx: requestContext{r.Context(), id}, ids: [1]string{id}}
+	return &exchange{w: w, ctx: requestContext{Context: r.Context(), id: id}, ids: [1]string{id}}
 }
 
 func validRequestID(s string) bool {
@@ -86,6 +89,9 @@ func (x *exchange) Header() http.Header { return x.w.Header() }
 
 // WriteHeader passes the status on; informational ones do not begin the answer.
 func (x *exchange) WriteHeader(status int) {
+	if to := x.w.Header()["Location"]; x.from != "" && len(to) == 1 && strings.HasPrefix(to[0], "/") && !strings.HasPrefix(to[0], "//") {
+		x.w.Header()["Location"] = []string{relative(x.from, to[0])}
+	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		x.wrote = true
 	}

@@ -13,6 +13,10 @@ import (
 // has a body that fails when it grows or takes too long: reading it then yields
 // *http.MaxBytesError or os.ErrDeadlineExceeded.
 //
+// Behind a proxy the request has the path that routes know and the Host that the
+// client asked for, links in Location are relative, and forwarding headers are
+// gone ([ExternalOf] has what they said).
+//
 // OPTIONS is answered here. HEAD arrives as GET (unless it accepts an event
 // stream), with a writer whose first flush fails, so that a stream ends; net/http
 // drops the body and keeps its length. A panic of next becomes a 500 that shows
@@ -31,7 +35,14 @@ func (p *Policy) Middleware(next http.Handler) http.Handler {
 			}
 		}()
 
-		if why := p.checkHost(r); why != "" {
+		x.ctx.external = p.external(r)
+		if p.rebase(r) {
+			x.ctx.external.addBase(p.base)
+		}
+		if p.base != "" || len(p.proxies) > 0 {
+			x.from = r.URL.EscapedPath()
+		}
+		if why := p.checkHost(r, x.ctx.external.Host); why != "" {
 			p.refuse(x, r, http.StatusForbidden, why)
 			return
 		}

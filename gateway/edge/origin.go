@@ -54,16 +54,20 @@ func canonicalOrigin(s string) (string, error) {
 	return scheme + "://" + host + ":" + port, nil
 }
 
-// checkHost says why the request is not meant for this server, or "".
-func (p *Policy) checkHost(r *http.Request) string {
+// checkHost says why the request is not meant for this server, or "". A Host that
+// a proxy forwards must be one of ours as well as the Host it sends: a page that
+// has its own name point here could add any header to its requests. The request
+// goes on with the forwarded one.
+func (p *Policy) checkHost(r *http.Request, forwarded string) string {
 	// net/http removes the header from an HTTP/1 request, and refuses two of
 	// them; HTTP/2 may bring one beside :authority.
 	if h := r.Header["Host"]; len(h) > 1 || len(h) == 1 && h[0] != r.Host {
 		return "Ambiguous host"
 	}
-	if !p.hosts.allowed(r.Host) {
+	if !p.hosts.allowed(r.Host) || forwarded != r.Host && !p.hosts.allowed(forwarded) {
 		return "Host not allowed"
 	}
+	r.Host = forwarded
 	return ""
 }
 

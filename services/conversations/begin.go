@@ -7,9 +7,12 @@ import (
 	"math"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
 
 	antonv1 "anthill/gen/anton/v1"
 	"anthill/services/internal/events"
@@ -25,6 +28,8 @@ const (
 	inputMax   = 8 << 20   // bytes of text in one request
 	promptMax  = 128 << 10 // bytes of instructions
 	metaMax    = 16
+
+	optionsKept = 64 << 10 // bytes of RequestOptions that a turn's record keeps
 )
 
 // idPattern is what a caller may choose as the id of a conversation.
@@ -45,6 +50,7 @@ type asked struct {
 	hasMuted     bool
 	options      *antonv1.RequestOptions
 	after        *turnRecord // of previous_response_id; nil if there is none
+	once         *onceKey    // nil: the request has none
 }
 
 // check refuses what is wrong in the request itself, or in what it refers to.
@@ -84,6 +90,9 @@ func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*as
 	if !a.asks {
 		return nil, fault.New(fault.Invalid, "NO_USER_MESSAGE", "No user message in input")
 	}
+	if a.once, err = readOnceKey(q); err != nil {
+		return nil, err
+	}
 	if id := a.options.PreviousResponseId; id != "" {
 		if a.after, err = r.turnOf(ctx, id); err != nil {
 			return nil, err
@@ -92,7 +101,39 @@ func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*as
 			return nil, a.noPrevious()
 		}
 	}
-	return a, nil
+	return a, r.checkOutputs(ctx, a)
+}
+
+// checkOutputs refuses the output of a call that no model has made.
+func (r *Room) checkOutputs(ctx context.Context, a *asked) error {
+	made, answered := a.calls()
+	if !slices.ContainsFunc(answered, func(id string) bool { return !made[id] }) {
+		return nil
+	}
+	convKey, upTo := "", uint64(math.MaxUint64)
+	if a.after != nil {
+		convKey, upTo = a.after.ConvKey, a.after.Ordinal
+	} else if err := r.opt.Main.View(ctx, func(rd store.Reader) error {
+		c, err := conversationByID(rd, a.convID)
+		if c != nil {
+			convKey = c.Key
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	past, err := r.messagesUpTo(ctx, convKey, upTo)
+	if err != nil {
+		return err
+	}
+	earlier, _ := (&given{messages: past}).calls()
+	for _, id := range answered {
+		if !made[id] && !earlier[id] {
+			return fault.New(fault.Invalid, "NO_TOOL_CALL", "No tool call found for function call output with call_id %s.", id).
+				With("param", "input")
+		}
+	}
+	return nil
 }
 
 func (a *asked) checkOptions() error {
@@ -135,7 +176,8 @@ func checkMuted(muted []muting) error {
 	return nil
 }
 
-// begin makes what was asked durable and starts its turn.
+// begin makes what was asked durable and starts its turn. A request that began
+// one before is answered with errRepeated.
 func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 	m, err := r.opt.Model(ctx, a.model)
 	if err != nil {
@@ -154,7 +196,9 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 			t.rec.ConvID, err = r.mintConversation(), nil
 			continue
 		case errors.Is(err, errMovedOn):
-			t.rec.ConvID, err = r.fork(ctx, a.after)
+			if t.rec.ConvID, err = r.fork(ctx, a.after); errors.Is(err, errNoConversation) {
+				err = a.noPrevious()
+			}
 			continue
 		case err == nil && busy != "":
 			err = r.takeOver(ctx, busy, t.rec.ConvID)
@@ -164,7 +208,7 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 	}
 	if err != nil {
 		r.unreserve(t)
-		if a.after != nil && t.rec.ConvID != a.after.ConvID { // the copy that nobody has seen
+		if a.after != nil && t.rec.ConvID != "" && t.rec.ConvID != a.after.ConvID { // the copy that nobody has seen
 			err = errors.Join(err, r.dropCopy(context.WithoutCancel(ctx), t.rec.ConvID))
 		}
 		if input.Body { // a crash here leaves it to the sweep at the next start
@@ -186,6 +230,9 @@ func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
 	rec := &turnRecord{ID: turnPrefix + id, ResponseID: responsePrefix + id, Status: statusRunning,
 		Model: m.Name, Instructions: a.instructions, Metadata: a.metadata, MaxTokens: a.maxTokens,
 		Temperature: a.temperature, TopP: a.topP, Created: r.now(), ConvID: a.convID}
+	if b, err := proto.Marshal(a.options); err == nil && len(b) <= optionsKept {
+		rec.Options = b // what is larger a crash in the first 100 ms forgets; see writeCreated
+	}
 	switch {
 	case a.after != nil:
 		rec.ConvID = a.after.ConvID
@@ -250,6 +297,9 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 	newKey := r.opt.NewID("")
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		busy = ""
+		if err := r.claim(tx, a.once, rec.ID); err != nil {
+			return err
+		}
 		c, err := conversations.Get(tx, key.Key(nil).Str(rec.ConvID))
 		if err != nil {
 			return err
@@ -314,6 +364,13 @@ func (a *asked) noPrevious() error {
 // that was named; if not, a copy of it can.
 func (a *asked) stillNewest(rd store.Reader, c *conversation) error {
 	if c == nil || c.Key != a.after.ConvKey {
+		return a.noPrevious()
+	}
+	named, err := turns.Get(rd, turnKey(c.Key, a.after.Ordinal))
+	if err != nil {
+		return err
+	}
+	if named == nil {
 		return a.noPrevious()
 	}
 	for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c), Reverse: true, Limit: 1}) {

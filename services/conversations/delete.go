@@ -35,15 +35,7 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 		if err != nil || c == nil {
 			return err
 		}
-		if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key}); err != nil {
-			return err
-		}
-		if !c.Copied {
-			appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_Deleted{
-				Deleted: &antonv1.ConversationDeleted{ConversationId: id}}})
-		}
-		_, err = conversations.Delete(tx, key.Key(nil).Str(id))
-		return err
+		return dropConversation(tx, c, job)
 	})
 	if err != nil || !found {
 		return found, err
@@ -53,6 +45,20 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 	}
 	r.wakeDeleter()
 	return true, nil
+}
+
+// dropConversation makes a conversation read as gone, and leaves the rest to
+// the deletion of that id.
+func dropConversation(tx store.Tx, c *conversation, job string) error {
+	if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key}); err != nil {
+		return err
+	}
+	if !c.Copied {
+		appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_Deleted{
+			Deleted: &antonv1.ConversationDeleted{ConversationId: c.ID}}})
+	}
+	_, err := conversations.Delete(tx, key.Key(nil).Str(c.ID))
+	return err
 }
 
 // DeleteProject deletes all conversations of a project. The project reads as
@@ -220,6 +226,25 @@ func deleteRange(ctx context.Context, db store.DB, rg store.Range) error {
 	}
 }
 
+// hold keeps the sweep from taking what is written for a turn for an orphan,
+// until release.
+func (r *Room) hold(turnID string) (release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held[turnID] = true
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.held, turnID)
+	}
+}
+
+func (r *Room) isHeld(turnID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held[turnID]
+}
+
 // sweepBulk removes the bodies that a crash left between writing one and storing
 // the turn that refers to it. (A log begins only after its turn is stored.)
 func (r *Room) sweepBulk(ctx context.Context) error {
@@ -240,7 +265,7 @@ func (r *Room) sweepBulk(ctx context.Context) error {
 			return err
 		}
 		start = store.Prefix(bodiesOf(turnID)).End
-		known := r.liveTurn(turnID) != nil
+		known := r.liveTurn(turnID) != nil || r.isHeld(turnID)
 		err = r.opt.Main.View(ctx, func(rd store.Reader) error {
 			rec, err := turns.Lookup(rd, "id", key.Key(nil).Str(turnID))
 			known = known || rec != nil

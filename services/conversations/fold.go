@@ -33,6 +33,7 @@ const (
 	reasoningItem
 	toolItem
 	callItem
+	codeItem
 )
 
 // newFold begins at the turn as it was asked, before its first event.
@@ -108,6 +109,21 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 		it := f.item(e.FunctionArgumentsDone.OutputIndex)
 		e.FunctionArgumentsDone.ItemId, e.FunctionArgumentsDone.Name = it.id, it.name
 		e.FunctionArgumentsDone.Arguments = it.arguments.String()
+	case *antonv1.ResponseEvent_CodeInProgress:
+		e.CodeInProgress.ItemId = f.item(e.CodeInProgress.OutputIndex).id
+	case *antonv1.ResponseEvent_CodeDelta:
+		it := f.item(e.CodeDelta.OutputIndex)
+		it.arguments.WriteString(e.CodeDelta.Delta)
+		e.CodeDelta.ItemId = it.id
+	case *antonv1.ResponseEvent_CodeDone:
+		it := f.item(e.CodeDone.OutputIndex)
+		e.CodeDone.ItemId, e.CodeDone.Code = it.id, it.arguments.String()
+	case *antonv1.ResponseEvent_CodeInterpreting:
+		e.CodeInterpreting.ItemId = f.item(e.CodeInterpreting.OutputIndex).id
+	case *antonv1.ResponseEvent_CodeCompleted:
+		it := f.item(e.CodeCompleted.OutputIndex)
+		it.output = e.CodeCompleted.Logs
+		e.CodeCompleted.ItemId = it.id
 	case *antonv1.ResponseEvent_ToolInProgress:
 		e.ToolInProgress.ItemId = f.item(e.ToolInProgress.OutputIndex).id
 	case *antonv1.ResponseEvent_ToolCompleted:
@@ -149,6 +165,8 @@ func (f *fold) add(v *antonv1.OutputItem) {
 		it.kind = reasoningItem
 	case *antonv1.OutputItem_Tool:
 		it.kind, it.name, it.callID = toolItem, k.Tool.Name, k.Tool.CallId
+	case *antonv1.OutputItem_Code:
+		it.kind, it.name, it.callID = codeItem, k.Code.Pad, k.Code.CallId
 	case *antonv1.OutputItem_FunctionCall:
 		it.kind, it.name, it.callID = callItem, k.FunctionCall.Name, k.FunctionCall.CallId
 	}
@@ -173,6 +191,9 @@ func (it *foldItem) view() *antonv1.OutputItem {
 	case toolItem:
 		v.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: it.name, CallId: it.callID,
 			Arguments: it.arguments.String(), Output: it.output, Error: it.err}}
+	case codeItem:
+		v.Item = &antonv1.OutputItem_Code{Code: &antonv1.CodeItem{CallId: it.callID, Pad: it.name,
+			Code: it.arguments.String(), Logs: it.output}}
 	case callItem:
 		v.Item = &antonv1.OutputItem_FunctionCall{FunctionCall: &antonv1.FunctionCallItem{Name: it.name,
 			CallId: it.callID, Arguments: it.arguments.String()}}

@@ -12,7 +12,8 @@ import (
 // fork copies a conversation up to and with one of its turns into a new one,
 // turns, history and events, and returns the id of the copy. The copy is marked
 // as under way, so that nobody sees it before a turn begins in it, and so that a
-// crash leaves nothing: see dropCopies.
+// crash leaves nothing: see dropCopies. With an error the id is that of what is
+// to be dropped, if any.
 func (r *Room) fork(ctx context.Context, last *turnRecord) (id string, err error) {
 	newKey := r.opt.NewID("")
 	var recs []*turnRecord
@@ -37,6 +38,9 @@ func (r *Room) fork(ctx context.Context, last *turnRecord) (id string, err error
 					recs = append(recs, t)
 				}
 			}
+			if len(recs) == 0 || recs[len(recs)-1].ID != last.ID {
+				return errNoConversation // deleted meanwhile
+			}
 			return conversations.Put(tx, &conversation{ID: id, Key: newKey, ProjectID: c.ProjectID, Title: c.Title,
 				Preview: c.Preview, Created: r.now(), Updated: r.now(), Activity: c.Activity, Muted: c.Muted,
 				Metadata: c.Metadata, Copied: true})
@@ -47,7 +51,7 @@ func (r *Room) fork(ctx context.Context, last *turnRecord) (id string, err error
 	}
 	for _, t := range recs {
 		if err := r.copyTurn(ctx, t, id, newKey); err != nil {
-			return "", fmt.Errorf("copy turn: %w", err)
+			return id, fmt.Errorf("copy turn: %w", err)
 		}
 	}
 	return id, nil
@@ -57,21 +61,19 @@ func (r *Room) fork(ctx context.Context, last *turnRecord) (id string, err error
 // already. Its record comes first, so that all that follows is known to belong
 // to something; nobody reads it before the copy is whole.
 func (r *Room) copyTurn(ctx context.Context, from *turnRecord, convID, convKey string) error {
-	past, err := r.history(ctx, from.ConvKey, &from.Ordinal)
+	rows, err := r.rowsOf(ctx, from.ConvKey, &from.Ordinal)
 	if err != nil {
 		return err
 	}
-	if len(past) == 0 {
-		return nil // deleted meanwhile
+	if len(rows) == 0 {
+		return errNoConversation // deleted meanwhile
 	}
 	to := *from
 	id := r.opt.NewID("")
 	to.ID, to.ResponseID, to.ConvID, to.ConvKey, to.Cut = turnPrefix+id, responsePrefix+id, convID, convKey, nil
 	for _, c := range from.Cut {
-		// History comes without what was deleted; the events have to be told.
-		if c.Input == nil {
-			to.Cut = append(to.Cut, cut{ID: strings.Replace(c.ID, strings.TrimPrefix(from.ID, turnPrefix), id, 1)})
-		}
+		c.ID = strings.Replace(c.ID, strings.TrimPrefix(from.ID, turnPrefix), id, 1)
+		to.Cut = append(to.Cut, c)
 	}
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		c, err := conversations.Get(tx, key.Key(nil).Str(convID))
@@ -91,12 +93,8 @@ func (r *Room) copyTurn(ctx context.Context, from *turnRecord, convID, convKey s
 	if err != nil {
 		return err
 	}
-	for n := range len(past[0].messages) + 1 {
-		part := past[0].input
-		if n > 0 {
-			part = past[0].messages[n-1 : n]
-		}
-		w, err := r.stage(ctx, &to, uint64(n), part)
+	for _, old := range rows {
+		w, err := r.stage(ctx, &to, old.N, old.Messages)
 		if err != nil {
 			return err
 		}

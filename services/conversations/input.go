@@ -16,6 +16,9 @@ import (
 	"anthill/services/internal/fault"
 )
 
+// refsMax bounds the references in one request: each reads a turn.
+const refsMax = 500
+
 // given are the items of a request as messages, one or two per item, and what
 // they ask.
 type given struct {
@@ -28,7 +31,7 @@ type given struct {
 // request; what an item refers to is read from the store.
 func (r *Room) readItems(ctx context.Context, items []*antonv1.InputItem, at string) (*given, error) {
 	g := &given{}
-	size := 0
+	size, refs := 0, 0
 	for i, it := range items {
 		loc := []string{at, fmt.Sprint(i)}
 		switch {
@@ -52,9 +55,15 @@ func (r *Room) readItems(ctx context.Context, items []*antonv1.InputItem, at str
 			g.asks = true
 			size += len(o.Output)
 		case it.ItemReference != "":
+			if refs++; refs > refsMax {
+				return nil, fault.BadField("too_long", fmt.Sprintf("At most %d references to items in one request", refsMax), at)
+			}
 			found, err := r.referred(ctx, it.ItemReference, loc)
 			if err != nil {
 				return nil, err
+			}
+			for _, m := range found {
+				size += sizeOf(m)
 			}
 			g.messages = append(g.messages, found...)
 		default:
@@ -68,11 +77,46 @@ func (r *Room) readItems(ctx context.Context, items []*antonv1.InputItem, at str
 				g.question, g.asks = title, true
 			}
 		}
-	}
-	if size > inputMax {
-		return nil, fault.New(fault.Invalid, "BODY_TOO_LARGE", "The input is larger than %d MiB", inputMax>>20)
+		if size > inputMax {
+			return nil, fault.New(fault.Invalid, "BODY_TOO_LARGE", "The input is larger than %d MiB", inputMax>>20)
+		}
 	}
 	return g, nil
+}
+
+// sizeOf is about what a message takes.
+func sizeOf(m agent.Message) int {
+	n := len(m.Text)
+	for _, p := range m.Parts {
+		n += len(p.Text)
+		if p.Image != nil {
+			n += len(p.Image.Data)
+		}
+		if p.File != nil {
+			n += len(p.File.Data)
+		}
+	}
+	for _, c := range m.Calls {
+		n += len(c.Input)
+	}
+	for _, r := range m.Results {
+		n += len(r.Content)
+	}
+	return n
+}
+
+// calls are the ids of the calls in the messages, and of those that are answered.
+func (g *given) calls() (made map[string]bool, answered []string) {
+	made = map[string]bool{}
+	for _, m := range g.messages {
+		for _, c := range m.Calls {
+			made[c.ID] = true
+		}
+		for _, r := range m.Results {
+			answered = append(answered, r.ID)
+		}
+	}
+	return made, answered
 }
 
 // headlineOf is what a user's message says, in words; empty if it says nothing.

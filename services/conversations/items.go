@@ -22,7 +22,7 @@ const (
 )
 
 // itemPrefixes begin the ids of items, by kind.
-var itemPrefixes = map[itemKind]string{messageItem: "msg", reasoningItem: "rs", toolItem: "mcp", callItem: "fc"}
+var itemPrefixes = map[itemKind]string{messageItem: "msg", reasoningItem: "rs", toolItem: "mcp", callItem: "fc", codeItem: "ci"}
 
 // itemID says which output of which turn it is, so that a replay gives the same
 // and an item is found by its id.
@@ -137,16 +137,24 @@ func said(it *antonv1.OutputItem) []agent.Message {
 	case *antonv1.OutputItem_FunctionCall:
 		return []agent.Message{{Role: agent.RoleAssistant, Calls: []agent.ToolCall{
 			{ID: k.FunctionCall.CallId, Name: k.FunctionCall.Name, Input: k.FunctionCall.Arguments}}}}
+	case *antonv1.OutputItem_Code:
+		return call(k.Code.CallId, scratchpadTool, codeInput(k.Code), agent.ToolResult{Content: k.Code.Logs})
 	case *antonv1.OutputItem_Tool:
-		result := agent.ToolResult{ID: k.Tool.CallId, Content: k.Tool.Output}
+		result := agent.ToolResult{Content: k.Tool.Output}
 		if k.Tool.Error != "" {
 			result.Content, result.IsError = k.Tool.Error, true
 		}
-		return []agent.Message{
-			{Role: agent.RoleAssistant, Calls: []agent.ToolCall{{ID: k.Tool.CallId, Name: k.Tool.Name, Input: k.Tool.Arguments}}},
-			{Role: agent.RoleTool, Results: []agent.ToolResult{result}}}
+		return call(k.Tool.CallId, k.Tool.Name, k.Tool.Arguments, result)
 	}
 	return nil // reasoning: a model does not need to see its summary again
+}
+
+// call is a call of a tool with its result, as a model sees them.
+func call(id, name, input string, r agent.ToolResult) []agent.Message {
+	r.ID = id
+	return []agent.Message{
+		{Role: agent.RoleAssistant, Calls: []agent.ToolCall{{ID: id, Name: name, Input: input}}},
+		{Role: agent.RoleTool, Results: []agent.ToolResult{r}}}
 }
 
 // page is what a list of items was asked for.
@@ -307,6 +315,8 @@ func (r *Room) addGiven(ctx context.Context, convID string, parts []*given) ([]*
 		id := r.opt.NewID("")
 		rec := &turnRecord{ID: turnPrefix + id, ResponseID: responsePrefix + id, Status: statusCompleted, Given: true,
 			ConvID: convID, Created: r.now(), Ended: r.now(), Messages: len(g.messages)}
+		release := r.hold(rec.ID)
+		defer release()
 		input, err := r.stage(ctx, rec, 0, g.messages)
 		if err != nil {
 			return nil, err
@@ -447,7 +457,7 @@ func (r *Room) cutOf(ctx context.Context, t *turnRecord, it *antonv1.Item) (cut,
 	for _, out := range resp.Output {
 		text := out.GetMessage().GetText()
 		if out.Id == it.Id {
-			c.CallID = out.GetTool().GetCallId() + out.GetFunctionCall().GetCallId()
+			c.CallID = out.GetTool().GetCallId() + out.GetFunctionCall().GetCallId() + out.GetCode().GetCallId()
 			c.To = c.From + len(text)
 			break
 		}

@@ -126,7 +126,7 @@ func (r *Room) DeleteTurn(ctx context.Context, q *antonv1.DeleteTurnRequest) (*a
 	if err != nil {
 		return nil, err
 	}
-	gone, err := r.dropTurn(ctx, q.Id, id)
+	gone, err := r.dropTurn(ctx, q.Id, id, false)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +142,9 @@ type droppedTurn struct {
 	messages, messagesLeft int32
 }
 
-// dropTurn deletes a turn that has ended.
-func (r *Room) dropTurn(ctx context.Context, convID, id string) (d droppedTurn, err error) {
+// dropTurn deletes a turn that has ended and, if emptied is set, with its last
+// turn the conversation.
+func (r *Room) dropTurn(ctx context.Context, convID, id string, emptied bool) (d droppedTurn, err error) {
 	job := r.opt.NewID("del_")
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		d = droppedTurn{}
@@ -176,6 +177,9 @@ func (r *Room) dropTurn(ctx context.Context, convID, id string) (d droppedTurn, 
 		if gone.Status == statusRunning {
 			return fault.New(fault.Precondition, "CONVERSATION_BUSY", "The turn could not be stopped: try again.")
 		}
+		if emptied && d.turnsLeft == 0 {
+			return dropConversation(tx, c, job)
+		}
 		if _, err := turns.Delete(tx, turnKey(gone.ConvKey, gone.Ordinal)); err != nil {
 			return err
 		}
@@ -191,7 +195,7 @@ func (r *Room) dropTurn(ctx context.Context, convID, id string) (d droppedTurn, 
 		return d, err
 	}
 	r.wakeDeleter()
-	if d.wasFirst {
+	if d.wasFirst && (d.turnsLeft > 0 || !emptied) {
 		return d, r.refreshPreview(ctx, convID, d.first)
 	}
 	return d, nil

@@ -15,6 +15,8 @@ const (
 	toolsMax    = 128       // functions in one request
 	toolsBytes  = 512 << 10 // of all their descriptions and schemas
 	schemaBytes = 128 << 10 // of an output format
+	stopMax     = 16
+	stopBytes   = 256
 )
 
 var toolName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -42,6 +44,9 @@ func checkRequestOptions(o *antonv1.RequestOptions, conversation string) error {
 	}
 	if len(o.User) > 512 {
 		return fault.BadField("too_long", "A user has up to 512 characters", "user")
+	}
+	if len(o.Stop) > stopMax || slices.ContainsFunc(o.Stop, func(s string) bool { return s == "" || len(s) > stopBytes }) {
+		return fault.BadField("value_error", fmt.Sprintf("At most %d stop sequences of 1 to %d bytes", stopMax, stopBytes), "stop")
 	}
 	if err := checkFormat(o.TextFormat); err != nil {
 		return err
@@ -103,6 +108,9 @@ func checkFormat(f *antonv1.TextFormat) error {
 	at := func(name string) []string { return []string{"text", "format", name} }
 	switch f.GetType() {
 	case "", "text", "json_object":
+		if f != nil { // what only a schema has means nothing here
+			f.Name, f.Description, f.Schema, f.Strict = "", "", "", nil
+		}
 		return nil
 	case "json_schema":
 	default:
@@ -163,6 +171,7 @@ func apply(o *antonv1.RequestOptions, run *agent.Options) {
 	}
 	if o != nil {
 		q.Parallel, q.Effort, q.Verbosity, q.User = o.ParallelToolCalls, o.Reasoning.GetEffort(), o.Verbosity, o.User
+		q.Stop = o.Stop
 	}
 	switch f := o.GetTextFormat(); f.GetType() {
 	case "json_object":

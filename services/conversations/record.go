@@ -79,7 +79,8 @@ type turnRecord struct {
 	Ended        int64             `json:"ended,omitempty"`
 	Messages     int               `json:"messages"` // rows of history it has once ended
 	LastSeq      int32             `json:"last_seq"`
-	Given        bool              `json:"given,omitempty"` // not asked and answered: items that a client added
+	Options      []byte            `json:"options,omitempty"` // RequestOptions, unless they are large
+	Given        bool              `json:"given,omitempty"`   // not asked and answered: items that a client added
 	Cut          []cut             `json:"cut,omitempty"`
 }
 

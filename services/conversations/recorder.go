@@ -43,6 +43,7 @@ type recorder struct {
 	buffered []byte // text or reasoning of the open item, not yet an event
 	lastOut  time.Time
 	timer    *time.Timer
+	closed   bool  // nothing may be sent any more
 	err      error // of the timer's write
 
 	rows         uint64 // rows of history written
@@ -142,6 +143,9 @@ func (c *recorder) late() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = nil
+	if c.closed {
+		return
+	}
 	if err := c.writeDelta(); err != nil && c.err == nil && !errors.Is(err, events.ErrSealed) {
 		c.err = err
 	}
@@ -202,6 +206,8 @@ func (c *recorder) openItem(kind itemKind, name, callID string) error {
 			ReasoningPartAdded: &antonv1.ReasoningPartAdded{OutputIndex: i}}}
 	case toolItem:
 		item.Item = &antonv1.OutputItem_Tool{Tool: &antonv1.ToolItem{Name: name, CallId: callID}}
+	case codeItem:
+		item.Item = &antonv1.OutputItem_Code{Code: &antonv1.CodeItem{Pad: name, CallId: callID}}
 	case callItem:
 		item.Item = &antonv1.OutputItem_FunctionCall{FunctionCall: &antonv1.FunctionCallItem{Name: name, CallId: callID}}
 	}
@@ -240,6 +246,11 @@ func (c *recorder) closeOpen(status string) error {
 	case callItem:
 		closers = append(closers, &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_FunctionArgumentsDone{
 			FunctionArgumentsDone: &antonv1.FunctionArgumentsDone{OutputIndex: i}}})
+	case codeItem:
+		if it.output == "" && status == statusIncomplete {
+			closers = append(closers, &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_CodeCompleted{
+				CodeCompleted: &antonv1.CodeCompleted{OutputIndex: i, Logs: "interrupted"}}})
+		}
 	case toolItem:
 		if status == statusIncomplete {
 			closers = append(closers, &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolFailed{

@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 
@@ -21,6 +22,9 @@ func (r *Room) CreateResponse(q *antonv1.CreateResponseRequest, s grpc.ServerStr
 		return r.answerUnstored(s.Context(), a, s.Send)
 	}
 	t, err := r.begin(s.Context(), a)
+	if before := new(repeated); errors.As(err, &before) {
+		return r.follow(s.Context(), before.turn, r.liveTurn(before.turn.ID), 0, s.Send)
+	}
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func (r *Room) readTurn(ctx context.Context, rec *turnRecord, t *turn, next uint
 	return entries, len(entries) == 0, err
 }
 
-// newestTurn finds the last turn of a conversation and its 0-based index; both
+// newestTurn finds the last turn of a conversation that was asked and its 0-based index; both
 // nil if there is none.
 func (r *Room) newestTurn(ctx context.Context, convID string) (rec *turnRecord, index *int32, err error) {
 	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
@@ -106,12 +110,15 @@ func (r *Room) newestTurn(ctx context.Context, convID string) (rec *turnRecord, 
 		if err != nil || c == nil {
 			return err
 		}
-		for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c), Reverse: true, Limit: 1}) {
+		i := int32(c.Turns)
+		for t, err := range turns.Scan(rd, store.ScanOptions{Prefix: convPrefix(c), Reverse: true}) {
 			if err != nil {
 				return err
 			}
-			i := int32(c.Turns - 1)
-			rec, index = t, &i
+			if i--; !t.Given {
+				rec, index = t, &i
+				return nil
+			}
 		}
 		return nil
 	})

@@ -144,15 +144,9 @@ func (r *Room) DeleteResponse(ctx context.Context, q *antonv1.DeleteResponseRequ
 			return nil, err
 		}
 	}
-	gone, err := r.dropTurn(ctx, rec.ConvID, rec.ID)
-	if err != nil {
+	// A conversation without turns is nothing but a title, which says what was asked.
+	if _, err := r.dropTurn(ctx, rec.ConvID, rec.ID, true); err != nil {
 		return nil, err
-	}
-	if gone.first == nil && gone.turnsLeft == 0 {
-		// Nothing is left of it but its title, which says what was asked.
-		if _, err := r.remove(ctx, rec.ConvID); err != nil {
-			return nil, err
-		}
 	}
 	return &antonv1.DeleteResponseResponse{Id: q.ResponseId, Object: "response", Deleted: true}, nil
 }

@@ -47,6 +47,7 @@ type Workspace struct {
 type Model struct {
 	Provider agent.Provider
 	Name     string
+	Secrets  []string // such as its key: never shown, whoever sends them
 }
 
 // Options open the room.
@@ -73,6 +74,7 @@ type Room struct {
 
 	mu      sync.Mutex
 	live    map[string]*turn // by turn id
+	held    map[string]bool  // turns that are being written: no orphans
 	closing bool
 	turns   sync.WaitGroup
 
@@ -92,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Room, error) {
 	if o.MaxTurns == 0 {
 		o.MaxTurns = 256
 	}
-	r := &Room{opt: o, live: map[string]*turn{}, work: make(chan struct{}, 1)}
+	r := &Room{opt: o, live: map[string]*turn{}, held: map[string]bool{}, work: make(chan struct{}, 1)}
 	r.base, r.stop = context.WithCancelCause(context.Background())
 	if err := r.sealAll(ctx); err != nil {
 		return nil, fmt.Errorf("seal interrupted turns: %w", err)

@@ -92,7 +92,11 @@ func (r *Room) sealOrphan(ctx context.Context, t *turnRecord) error {
 
 func (r *Room) writeCreated(ctx context.Context, t *turnRecord) error {
 	log := events.NewLive(r.opt.Bulk, logPrefix(t.ID), 0, firstReserve)
-	ev := createdEvent(t, nil)
+	options := &antonv1.RequestOptions{}
+	if err := proto.Unmarshal(t.Options, options); err != nil {
+		return fmt.Errorf("options of the turn: %w", err)
+	}
+	ev := createdEvent(t, options)
 	if err := log.Append(ctx, func(seq uint64) []byte { return encodeEvent(ev, seq) }); err != nil {
 		return err
 	}

@@ -48,6 +48,29 @@ func (c *recorder) think(t *antonv1.Thought) error {
 	return c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_Thought{Thought: t}})
 }
 
+// scratchpadTool is the tool whose calls show as cells (anton.md 3).
+const scratchpadTool = "scratchpad"
+
+// family is the kind of thoughts that a tool has, from the contract's names.
+func family(tool string) string {
+	switch {
+	case tool == scratchpadTool, tool == "memorize":
+		return "thought." + tool
+	case strings.Contains(tool, "recall"):
+		return "thought.recall"
+	}
+	return ""
+}
+
+// toolThought is a frame about a call: at is start or end (of its input).
+func toolThought(call agent.ToolCall, at, content string) *antonv1.Thought {
+	role := "thought.progress"
+	if f := family(call.Name); f != "" {
+		role = f + "." + at
+	}
+	return &antonv1.Thought{ThoughtRole: role, Content: content, ToolUseId: call.ID, ToolName: call.Name}
+}
+
 // ToolStart implements agent.Sink: the model began a call.
 func (c *recorder) ToolStart(id, name string) error {
 	c.mu.Lock()
@@ -55,8 +78,7 @@ func (c *recorder) ToolStart(id, name string) error {
 	if err := c.closeOpen(statusCompleted); err != nil {
 		return err
 	}
-	return c.think(&antonv1.Thought{ThoughtRole: "thought.progress", Content: name,
-		ToolUseId: id, ToolName: name})
+	return c.think(toolThought(agent.ToolCall{ID: id, Name: name}, "start", name))
 }
 
 // ToolInput implements agent.Sink: the call is complete and about to run.
@@ -66,23 +88,24 @@ func (c *recorder) ToolInput(call agent.ToolCall) error {
 	if err := c.closeOpen(statusCompleted); err != nil {
 		return err
 	}
-	err := c.think(&antonv1.Thought{ThoughtRole: "thought.progress", Content: call.Input,
-		ToolUseId: call.ID, ToolName: call.Name})
-	if err != nil {
+	if err := c.think(toolThought(call, "end", call.Input)); err != nil {
 		return err
+	}
+	if in := readCell(call); in.runs() {
+		return c.openCode(call, in)
 	}
 	if err := c.openItem(toolItem, call.Name, call.ID); err != nil {
 		return err
 	}
 	i := int32(len(c.fold.items) - 1)
-	err = c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolInProgress{
-		ToolInProgress: &antonv1.ToolInProgress{OutputIndex: i}}})
-	for rest := strings.ToValidUTF8(call.Input, "\uFFFD"); err == nil && rest != ""; {
-		delta := clip(rest, contentMax)
-		rest = rest[len(delta):]
-		err = c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolArgumentsDelta{
-			ToolArgumentsDelta: &antonv1.ToolArgumentsDelta{OutputIndex: i, Delta: delta}}})
+	if err := c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolInProgress{
+		ToolInProgress: &antonv1.ToolInProgress{OutputIndex: i}}}); err != nil {
+		return err
 	}
+	err := c.inPieces(call.Input, func(delta string) *antonv1.ResponseEvent {
+		return &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolArgumentsDelta{
+			ToolArgumentsDelta: &antonv1.ToolArgumentsDelta{OutputIndex: i, Delta: delta}}}
+	})
 	if err != nil {
 		return err
 	}
@@ -90,23 +113,48 @@ func (c *recorder) ToolInput(call agent.ToolCall) error {
 		ToolArgumentsDone: &antonv1.ToolArgumentsDone{OutputIndex: i}}})
 }
 
+// inPieces emits a text in events of bounded size.
+func (c *recorder) inPieces(text string, event func(delta string) *antonv1.ResponseEvent) error {
+	for rest := strings.ToValidUTF8(text, "\uFFFD"); rest != ""; {
+		delta := clip(rest, contentMax)
+		rest = rest[len(delta):]
+		if err := c.emit(event(delta)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ToolResult implements agent.Sink.
 func (c *recorder) ToolResult(call agent.ToolCall, r agent.ToolResult, took time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := c.open()
-	if it == nil || it.kind != toolItem { // refused before it ran: it has no item
+	if it == nil || it.kind != toolItem && it.kind != codeItem { // refused before it ran: it has no item
 		return nil
+	}
+	if call.Name == scratchpadTool {
+		if err := c.cellResult(call, r); err != nil {
+			return err
+		}
 	}
 	i := int32(len(c.fold.items) - 1)
 	text := clip(strings.ToValidUTF8(r.Content, "\uFFFD"), contentMax)
-	ev := &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolCompleted{
-		ToolCompleted: &antonv1.ToolCompleted{OutputIndex: i, Output: text}}}
 	status := statusCompleted
-	if r.IsError {
-		status = statusFailed
+	var ev *antonv1.ResponseEvent
+	switch {
+	case it.kind == codeItem:
+		ev = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_CodeCompleted{
+			CodeCompleted: &antonv1.CodeCompleted{OutputIndex: i, Logs: text}}}
+	case r.IsError:
 		ev = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolFailed{
 			ToolFailed: &antonv1.ToolFailed{OutputIndex: i, Error: text}}}
+	default:
+		ev = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolCompleted{
+			ToolCompleted: &antonv1.ToolCompleted{OutputIndex: i, Output: text}}}
+	}
+	if r.IsError {
+		status = statusFailed
 	}
 	if err := c.emit(ev); err != nil {
 		return err
@@ -126,14 +174,12 @@ func (c *recorder) ClientCall(call agent.ToolCall) error {
 		return err
 	}
 	i := int32(len(c.fold.items) - 1)
-	for rest := strings.ToValidUTF8(call.Input, "\uFFFD"); rest != ""; {
-		delta := clip(rest, contentMax)
-		rest = rest[len(delta):]
-		err := c.emit(&antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_FunctionArgumentsDelta{
-			FunctionArgumentsDelta: &antonv1.FunctionArgumentsDelta{OutputIndex: i, Delta: delta}}})
-		if err != nil {
-			return err
-		}
+	err := c.inPieces(call.Input, func(delta string) *antonv1.ResponseEvent {
+		return &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_FunctionArgumentsDelta{
+			FunctionArgumentsDelta: &antonv1.FunctionArgumentsDelta{OutputIndex: i, Delta: delta}}}
+	})
+	if err != nil {
+		return err
 	}
 	return c.closeOpen(statusCompleted)
 }

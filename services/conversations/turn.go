@@ -69,7 +69,7 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 		return agent.Outcome{}, err
 	}
 	defer done()
-	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Log: r.opt.Log,
+	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: m.Secrets, Log: r.opt.Log,
 		Request: agent.Request{Model: m.Name, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
 			Temperature: a.temperature, TopP: a.topP}}
 	if bare(a.options) {

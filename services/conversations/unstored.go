@@ -28,6 +28,7 @@ func (r *Room) answerUnstored(ctx context.Context, a *asked, send func(*antonv1.
 	}
 	rec := newRecorder(turnCtx, r, t.rec, t.log)
 	rec.send = send
+	defer rec.close()
 	out, err := r.ask(turnCtx, rec, a, m)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -36,13 +37,25 @@ func (r *Room) answerUnstored(ctx context.Context, a *asked, send func(*antonv1.
 		err = cause
 	}
 	end := r.ending(t.rec, out, err)
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	rec.stopTimer()
-	if err := rec.closeOpen(end.itemStatus); err != nil {
+	return rec.end(end)
+}
+
+// end closes what is open and sends the last event.
+func (c *recorder) end(e ending) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.closeOpen(e.itemStatus); err != nil {
 		return err
 	}
-	return rec.emit(end.event)
+	return c.emit(e.event)
+}
+
+// close sees to it that nothing is sent when the caller has gone.
+func (c *recorder) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopTimer()
+	c.closed = true
 }
 
 // place finds the history that a turn sees without becoming a part of it.

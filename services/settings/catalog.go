@@ -1,10 +1,15 @@
 package settings
 
-import "slices"
+import (
+	"slices"
 
-// Kinds of provider, as people choose them. Three of them are also engines:
-// what ANTON_PLANNING_PROVIDER and ANTON_CODING_PROVIDER usually name. Gemini
-// and MindsHub are endpoints of the OpenAI-compatible engine.
+	"anthill/services/internal/agent/probe"
+)
+
+// Kinds of provider, as people choose them. Four of them are also engines: what
+// ANTON_PLANNING_PROVIDER and ANTON_CODING_PROVIDER usually name. The others are
+// endpoints of the OpenAI-compatible engine; Ollama and LM Studio are those of
+// this machine.
 const (
 	offline    = "offline"
 	anthropic  = "anthropic"
@@ -12,6 +17,8 @@ const (
 	compatible = "openai-compatible"
 	gemini     = "gemini"
 	minds      = "minds-cloud"
+	ollama     = probe.Ollama
+	lmstudio   = probe.LMStudio
 )
 
 const (
@@ -49,6 +56,8 @@ var kinds = []kind{
 		[]string{"gemini-2.5-pro", "gemini-2.5-flash"},
 		[2]string{"gemini-2.5-pro", "gemini-2.5-flash"}},
 	{compatible, "OpenAI-compatible", []string{}, [2]string{}},
+	{ollama, "Ollama", []string{}, [2]string{}},
+	{lmstudio, "LM Studio", []string{}, [2]string{}},
 	{offline, "Offline (built in)", []string{"offline"}, [2]string{"offline", "offline"}},
 }
 
@@ -68,6 +77,12 @@ func kindNames() []string {
 	}
 	return names
 }
+
+// isLocal says whether a kind is a model server of this machine.
+func isLocal(kind string) bool { return kind == ollama || kind == lmstudio }
+
+// keyless says whether a kind works without a key.
+func keyless(kind string) bool { return kind == compatible || kind == offline || isLocal(kind) }
 
 // sharesSlot says whether a kind keeps its key and address in ANTON_OPENAI_*
 // while it is the one in use.

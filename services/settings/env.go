@@ -2,7 +2,10 @@ package settings
 
 import (
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -32,6 +35,12 @@ const (
 	envEpisodicMemory      = "ANTON_EPISODIC_MEMORY"
 	envProactiveDashboards = "ANTON_PROACTIVE_DASHBOARDS"
 	envUIUpdateMode        = "UI_UPDATE_MODE"
+	envTermsConsent        = "ANTON_TERMS_CONSENT"
+
+	// How long a provider may be silent, as "90s" or seconds: before its answer,
+	// and within it.
+	envFirstByte = "ANTON_PROVIDER_FIRST_BYTE_TIMEOUT"
+	envIdle      = "ANTON_PROVIDER_IDLE_TIMEOUT"
 )
 
 // legacyNames are read when the proper name is nowhere set.
@@ -45,22 +54,51 @@ var legacyNames = map[string]string{
 type env struct {
 	process func(string) (string, bool) // nil: the file alone
 	file    map[string]string
+	local   func(kind string) string // root of a model server of this machine; nil: there are none
 }
 
 func (e env) get(name string) string {
-	if v := e.processValue(name); v != "" {
-		return v
-	}
-	if v := e.file[name]; v != "" {
+	if v := e.own(name); v != "" {
 		return v
 	}
 	if old, ok := legacyNames[name]; ok {
-		if v := e.processValue(old); v != "" {
-			return v
-		}
-		return e.file[old]
+		return e.own(old)
 	}
 	return ""
+}
+
+// own is get without legacy names.
+func (e env) own(name string) string {
+	if v := e.processValue(name); v != "" {
+		return v
+	}
+	return e.file[name]
+}
+
+// overlaid is e as if these assignments had been made, and nothing of the
+// process stood against them.
+func (e env) overlaid(edits []assignment) env {
+	given := map[string]bool{}
+	file := withEdits(e.file, edits)
+	for _, a := range edits {
+		given[a.name] = true
+	}
+	process := e.process
+	e.file = file
+	e.process = func(name string) (string, bool) {
+		if given[name] || process == nil {
+			return "", false
+		}
+		return process(name)
+	}
+	return e
+}
+
+func (e env) localRoot(kind string) string {
+	if e.local == nil {
+		return ""
+	}
+	return e.local(kind)
 }
 
 func (e env) processValue(name string) string {
@@ -87,6 +125,25 @@ func (e env) bool(name string, otherwise bool) bool {
 	}
 	return otherwise
 }
+
+// duration reads a time limit: 0 if it is not set; ok is false if it is no
+// limit that could be kept.
+func (e env) duration(name string) (d time.Duration, ok bool) {
+	text := e.get(name)
+	if text == "" {
+		return 0, true
+	}
+	d, err := time.ParseDuration(text)
+	if seconds, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil {
+		d, err = 0, nil
+		if seconds < longest.Seconds() {
+			d = time.Duration(seconds * float64(time.Second))
+		}
+	}
+	return d, err == nil && d > 0 && d <= longest
+}
+
+const longest = 24 * time.Hour
 
 // masked shows that a key is set, and nothing of it.
 func (e env) masked(name string) string { return mask(e.get(name)) }
@@ -115,16 +172,25 @@ func checkURL(s string) string {
 	return ""
 }
 
-// apiRoot is where an OpenAI-shaped API begins, without a slash at the end.
-// Addresses are given with or without /v1, or copied with the whole path of an
-// operation; one with a path of its own is taken by its word.
-func apiRoot(s string) string {
+// versioned finds the version in a path, which not every server has at its end.
+var versioned = regexp.MustCompile(`/v\d[^/]*(/|$)`)
+
+// apiRoot is where a kind's API begins, its version included, without a slash at
+// the end. Addresses are given with or without /v1, or copied with the whole
+// path of an operation.
+func apiRoot(kind, s string) string {
 	s = strings.TrimRight(s, "/")
-	s = strings.TrimRight(strings.TrimSuffix(s, "/chat/completions"), "/")
-	if u, err := url.Parse(s); err == nil && u.Path == "" {
-		s += "/v1"
+	for _, call := range []string{"/chat/completions", "/responses", "/messages"} {
+		s = strings.TrimRight(strings.TrimSuffix(s, call), "/")
 	}
-	return s
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || versioned.MatchString(u.Path):
+		return s
+	case kind == minds:
+		return s + "/api/v1"
+	}
+	return s + "/v1"
 }
 
 // within says whether an address lies at or below root. Both are URLs.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"anthill/services/internal/fault"
 )
 
 const (
@@ -103,6 +105,9 @@ func (f *envFile) edit(change func(map[string]string) ([]assignment, error), com
 			}
 		}
 		after := doc.bytes()
+		if len(after) > maxEnvFile && len(after) > len(src) {
+			return fault.New(fault.Invalid, "SETTINGS_TOO_LARGE", "The settings file would grow beyond 1 MiB, and could not be read any more.")
+		}
 		if bytes.Equal(src, after) {
 			if committed {
 				return nil

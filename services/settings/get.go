@@ -8,10 +8,8 @@ import (
 	antonv1 "anthill/gen/anton/v1"
 )
 
-// untested: this version asks no provider whether a key works.
-const untested = "untested"
-
-// GetSettings tells what is in force. Of a key it tells only that it is set.
+// GetSettings tells what is in force, and which model servers of this machine
+// answer. Of a key it tells only that it is set.
 func (r *Room) GetSettings(ctx context.Context, _ *antonv1.GetSettingsRequest) (*antonv1.Settings, error) {
 	p, err := r.preferences(ctx)
 	if err != nil {
@@ -64,8 +62,7 @@ func (r *Room) GetSettings(ctx context.Context, _ *antonv1.GetSettingsRequest) (
 		ProviderStatus:     map[string]string{},
 	}
 	for _, a := range e.accounts(p) {
-		s.Providers = append(s.Providers, &antonv1.SettingsProvider{Type: a.kind, ApiKey: mask(a.key),
-			IsDefault: a.isDefault, BaseUrl: withoutPassword(a.base), Name: a.name})
+		s.Providers = append(s.Providers, e.viewAccount(a))
 	}
 	for name, o := range p.ModelOverrides {
 		s.ModelOverrides[name] = &antonv1.ModelOverride{ProviderType: o.Kind, Model: o.Model}
@@ -74,9 +71,26 @@ func (r *Room) GetSettings(ctx context.Context, _ *antonv1.GetSettingsRequest) (
 		s.ProviderTypeLabels[k.name] = k.label
 		s.RecommendedModels[k.name] = texts(k.models...)
 		s.RecommendedPair[k.name] = texts(k.pair[:]...)
-		s.ProviderStatus[k.name] = untested
+		s.ProviderStatus[k.name] = p.ProviderStatus[k.name].of(e.account(k.name))
+	}
+	for _, l := range r.finder.Servers(ctx) {
+		s.LocalProviders = append(s.LocalProviders, &antonv1.LocalProvider{Type: l.Kind, Label: l.Label, BaseUrl: l.Root, Models: l.Models})
+		s.RecommendedModels[l.Kind] = texts(l.Models...)
 	}
 	return s, nil
+}
+
+func (e env) viewAccount(a account) *antonv1.SettingsProvider {
+	v := &antonv1.SettingsProvider{Type: a.kind, ApiKey: mask(a.key), IsDefault: a.isDefault,
+		BaseUrl: withoutPassword(a.base), Name: a.name}
+	if a.kind == minds {
+		v.MindsUrl = new(withoutPassword(a.address()))
+		v.MindsMindName = new(e.get(envMindsMindName))
+		v.MindsDatasource = new(e.get(envMindsDatasource))
+		v.MindsDatasourceEngine = new(e.get(envMindsDatasourceEngine))
+		v.MindsSslVerify = new(e.bool(envMindsSSLVerify, true))
+	}
+	return v
 }
 
 func texts(list ...string) *structpb.ListValue {

@@ -1,10 +1,13 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Model says who answers, and whether it can.
@@ -13,11 +16,16 @@ type Model struct {
 	// when it is none of them, Ready is false.
 	Provider string
 	Model    string // the name to ask for; never empty
-	BaseURL  string // root of the API, without a slash at the end; empty for offline
+	BaseURL  string // root of the API, version included, without a slash at the end; empty for offline
 	APIKey   string `json:"-"` // secret; may be empty for openai-compatible
-	Ready    bool
-	Problem  string // what to do about it, for people; empty if Ready
-	Label    string // of the provider, for people
+	Insecure bool   // the user does not want the server's certificate verified
+	// FirstByte and Idle bound the provider's silence before and within its
+	// answer; 0: the engine's own limits.
+	FirstByte, Idle time.Duration
+
+	Ready   bool
+	Problem string // what to do about it, for people; empty if Ready
+	Label   string // of the provider, for people
 }
 
 // String leaves the key out.
@@ -46,6 +54,21 @@ func (r *Room) Model(ctx context.Context) (Model, error) { return r.model(ctx, p
 
 // CodingModel returns who writes code in a turn that begins now; see Model.
 func (r *Room) CodingModel(ctx context.Context) (Model, error) { return r.model(ctx, coding) }
+
+// Secrets are the keys of all providers: what must never be shown, whoever says it.
+func (r *Room) Secrets() []string {
+	e, err := r.env()
+	if err != nil {
+		r.log.Warn("settings: the settings file cannot be read", "err", err) // those of the process are known
+	}
+	var out []string
+	for _, name := range secretNames {
+		if v := e.get(name); v != "" && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
 
 func (r *Room) model(ctx context.Context, of role) (Model, error) {
 	if err := ctx.Err(); err != nil {
@@ -86,25 +109,23 @@ func (e env) provider(of role) string {
 		return name
 	case of == coding:
 		return e.provider(planning)
+	case e.own(envAnthropicKey) != "":
+		return anthropic // compat: the default of anton.md 6, where somebody has set it up
 	}
 	return offline
 }
 
 // modelName is the model of a role for a provider of the given kind.
 func (e env) modelName(of role, k kind) string {
-	if name := e.get(of.model); name != "" {
-		return name
-	}
-	if of == coding && e.get(envCodingProvider) == "" {
+	name := e.get(of.model)
+	if name == "" && of == coding && e.get(envCodingProvider) == "" {
 		// A model that was chosen by name surely exists where it is asked for.
-		if name := e.get(envPlanningModel); name != "" {
-			return name
-		}
+		name = e.get(envPlanningModel)
 	}
-	if name := k.pair[of.index]; name != "" {
-		return name
+	if isLocal(k.name) {
+		name = strings.TrimPrefix(name, k.name+"/") // as it stands in the list of models
 	}
-	return anyModel
+	return cmp.Or(name, k.pair[of.index], anyModel)
 }
 
 // endpoint is one place that can be asked, and the key it takes.
@@ -125,6 +146,8 @@ func (e env) endpoint(of role) endpoint {
 			key = e.get(envOpenAIKey)
 		}
 		return endpoint{gemini, geminiAPI, key}
+	case ollama, lmstudio:
+		return endpoint{name, e.localRoot(name), ""}
 	case minds:
 		return endpoint{minds, e.getOr(envMindsURL, mindsAPI), e.get(envMindsKey)}
 	case anthropic:
@@ -175,7 +198,7 @@ func (e env) keyAt(base string) string {
 		return e.get(envMindsKey)
 	}
 	for _, k := range []string{openai, compatible, gemini} {
-		if a := e.account(k); a.key != "" && apiRoot(a.address()) == apiRoot(base) {
+		if a := e.account(k); a.key != "" && apiRoot(k, a.address()) == apiRoot(k, base) {
 			return a.key
 		}
 	}
@@ -184,10 +207,19 @@ func (e env) keyAt(base string) string {
 
 // engineOf is the engine that a provider's name stands for.
 func engineOf(name string) string {
-	if name == gemini || name == minds {
+	if name == gemini || name == minds || isLocal(name) {
 		return compatible
 	}
 	return name
+}
+
+// chosen is how the choice of a kind is written: by its engine, which says it all
+// together with the address; those of this machine have none written down.
+func chosen(kind string) string {
+	if isLocal(kind) {
+		return kind
+	}
+	return engineOf(kind)
 }
 
 // model resolves a role.
@@ -195,54 +227,85 @@ func (e env) model(of role) Model {
 	name, at := e.provider(of), e.endpoint(of)
 	k, known := kindOf(at.kind)
 	m := Model{Provider: engineOf(name), Model: e.modelName(of, k), APIKey: at.key, Label: k.label}
+	var impatient string
+	m.FirstByte, m.Idle, impatient = e.patience()
 	switch {
 	case !known:
 		// better: the reference takes an unknown provider for a ready one.
 		m.Problem = fmt.Sprintf("Unknown provider %q in %s. Choose one of %s.", name, of.provider, strings.Join(kindNames(), ", "))
 	case name == offline:
-	case name == anthropic:
-		m.BaseURL = strings.TrimSuffix(strings.TrimRight(at.base, "/"), "/v1")
-		m.Problem = "This version cannot call Anthropic Messages yet. Choose openai-compatible or offline."
-		if at.key == "" {
-			m.Problem = configure(envAnthropicKey, k)
-		}
 	default:
-		m.Problem = e.problemOf(of, name, at, k)
+		m.Problem = e.problemOf(of, at, k)
 		if m.Problem == "" {
-			m.BaseURL = apiRoot(at.base)
+			m.BaseURL, m.Insecure = apiRoot(at.kind, at.base), e.insecure(at.kind)
+			m.Problem = impatient
 		}
 	}
 	m.Ready = m.Problem == ""
 	return m
 }
 
-// problemOf says what an OpenAI-shaped endpoint lacks.
-func (e env) problemOf(of role, name string, at endpoint, k kind) string {
-	addressIn, keyIn := envOpenAIBaseURL, envOpenAIKey
-	if sharesSlot(at.kind) && e.owner() != at.kind {
-		keyIn = parkedKey[at.kind]
-	}
-	if at.kind == minds {
-		keyIn = envMindsKey
-		if at.base != e.get(envOpenAIBaseURL) {
-			addressIn = envMindsURL
-		}
-	}
-	if of == coding && at.base != "" && at.base == e.get(envCodingBaseURL) {
-		addressIn = envCodingBaseURL
-	}
+// insecure says whether the user wants no certificate verified: a choice that
+// exists for MindsHub alone.
+func (e env) insecure(kind string) bool { return kind == minds && !e.bool(envMindsSSLVerify, true) }
+
+// patience is how long providers may be silent.
+func (e env) patience() (firstByte, idle time.Duration, problem string) {
+	firstByte, okFirst := e.duration(envFirstByte)
+	idle, okIdle := e.duration(envIdle)
+	const wrong = " must be a duration such as 90s, or a number of seconds, of up to a day."
 	switch {
+	case !okFirst:
+		return 0, 0, envFirstByte + wrong
+	case !okIdle:
+		return 0, 0, envIdle + wrong
+	}
+	return firstByte, idle, ""
+}
+
+// problemOf says what an endpoint lacks to be asked by a role.
+func (e env) problemOf(of role, at endpoint, k kind) string {
+	addressIn, keyIn := e.names(of, at)
+	switch {
+	case at.base == "" && isLocal(at.kind):
+		return k.label + " is not looked for on this machine: " + addressIn + " holds no http address."
 	case at.base == "":
 		return configure(addressIn, k)
-	case at.key == "" && (name == openai || at.kind != compatible):
+	case at.key == "" && !keyless(at.kind):
 		return configure(keyIn, k)
 	case strings.ContainsFunc(at.key, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return keyIn + " contains characters that no key has. Paste it again."
+	case isLocal(at.kind) && e.modelName(of, k) == anyModel:
+		return configure(of.model, k)
 	}
 	if wrong := checkURL(at.base); wrong != "" {
 		return addressIn + " " + wrong + "."
 	}
 	return ""
+}
+
+// names are those under which an endpoint's address and key are configured.
+func (e env) names(of role, at endpoint) (address, key string) {
+	address, key = envOpenAIBaseURL, envOpenAIKey
+	switch {
+	case at.kind == anthropic:
+		return envAnthropicBaseURL, envAnthropicKey
+	case at.kind == ollama:
+		return "ANTON_OLLAMA_URL", ""
+	case at.kind == lmstudio:
+		return "ANTON_LMSTUDIO_URL", ""
+	case at.kind == minds:
+		key = envMindsKey
+		if at.base != e.get(envOpenAIBaseURL) {
+			address = envMindsURL
+		}
+	case sharesSlot(at.kind) && e.owner() != at.kind:
+		key = parkedKey[at.kind]
+	}
+	if of == coding && at.base != "" && at.base == e.get(envCodingBaseURL) {
+		address = envCodingBaseURL
+	}
+	return address, key
 }
 
 func configure(name string, k kind) string {

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"anthill/services/internal/agent/probe"
+	"anthill/services/internal/dial"
 )
 
 func TestPrecedence(t *testing.T) {
@@ -33,7 +36,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestModel(t *testing.T) {
-	const mindsRoot = "https://api.mindshub.ai/v1"
+	const mindsRoot = "https://api.mindshub.ai/api/v1"
 	for _, c := range []struct {
 		what, file string
 		want       Model
@@ -47,7 +50,7 @@ func TestModel(t *testing.T) {
 		{"whole path pasted", "ANTON_PLANNING_PROVIDER=OpenAI-Compatible\nANTON_OPENAI_BASE_URL=http://h/v1/chat/completions\nANTON_OPENAI_API_KEY=k",
 			Model{Provider: "openai-compatible", Model: "default", BaseURL: "http://h/v1", APIKey: "k", Ready: true, Label: "OpenAI-compatible"}},
 		{"own path", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_OPENAI_BASE_URL=http://h/inference",
-			Model{Provider: "openai-compatible", Model: "default", BaseURL: "http://h/inference", Ready: true, Label: "OpenAI-compatible"}},
+			Model{Provider: "openai-compatible", Model: "default", BaseURL: "http://h/inference/v1", Ready: true, Label: "OpenAI-compatible"}},
 		{"no address", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_OPENAI_API_KEY=k",
 			Model{Provider: "openai-compatible", Model: "default", APIKey: "k", Problem: "Configure ANTON_OPENAI_BASE_URL for OpenAI-compatible.", Label: "OpenAI-compatible"}},
 		{"bad address", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_OPENAI_BASE_URL=localhost:11434",
@@ -61,15 +64,27 @@ func TestModel(t *testing.T) {
 		{"key with a line break", "ANTON_PLANNING_PROVIDER=openai\nANTON_OPENAI_API_KEY=\"k\\nX: y\"",
 			Model{Provider: "openai", Model: "gpt-5.4", APIKey: "k\nX: y", Problem: "ANTON_OPENAI_API_KEY contains characters that no key has. Paste it again.", Label: "OpenAI"}},
 		{"anthropic without a key", "ANTON_PLANNING_PROVIDER=anthropic",
-			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", BaseURL: anthropicAPI, Problem: "Configure ANTON_ANTHROPIC_API_KEY for Anthropic.", Label: "Anthropic"}},
+			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", Problem: "Configure ANTON_ANTHROPIC_API_KEY for Anthropic.", Label: "Anthropic"}},
 		{"anthropic with a key", "ANTON_PLANNING_PROVIDER=anthropic\nANTHROPIC_API_KEY=k",
-			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", BaseURL: anthropicAPI, APIKey: "k", Problem: "This version cannot call Anthropic Messages yet. Choose openai-compatible or offline.", Label: "Anthropic"}},
+			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", BaseURL: anthropicAPI + "/v1", APIKey: "k", Ready: true, Label: "Anthropic"}},
+		{"anthropic elsewhere", "ANTON_PLANNING_PROVIDER=anthropic\nANTON_ANTHROPIC_API_KEY=k\nANTHROPIC_BASE_URL=http://proxy:1/v1/messages\nANTON_PLANNING_MODEL=m",
+			Model{Provider: "anthropic", Model: "m", BaseURL: "http://proxy:1/v1", APIKey: "k", Ready: true, Label: "Anthropic"}},
+		{"anthropic at a bad address", "ANTON_PLANNING_PROVIDER=anthropic\nANTON_ANTHROPIC_API_KEY=k\nANTHROPIC_BASE_URL=nowhere",
+			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", APIKey: "k", Problem: "ANTHROPIC_BASE_URL must be an http:// or https:// URL.", Label: "Anthropic"}},
+		{"its own key alone is the reference's choice", "ANTON_ANTHROPIC_API_KEY=k",
+			Model{Provider: "anthropic", Model: "claude-sonnet-4-6", BaseURL: anthropicAPI + "/v1", APIKey: "k", Ready: true, Label: "Anthropic"}},
+		{"offline by choice", "ANTON_ANTHROPIC_API_KEY=k\nANTON_PLANNING_PROVIDER=offline",
+			Model{Provider: "offline", Model: "offline", Ready: true, Label: "Offline (built in)"}},
 		{"minds by its key", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_MINDS_API_KEY=m",
 			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: mindsRoot, APIKey: "m", Ready: true, Label: "MindsHub"}},
 		{"minds by its address, a stray key", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_MINDS_API_KEY=m\nANTON_OPENAI_API_KEY=o\nANTON_OPENAI_BASE_URL=https://api.mindshub.ai/v1",
-			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: mindsRoot, APIKey: "m", Ready: true, Label: "MindsHub"}},
+			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: "https://api.mindshub.ai/v1", APIKey: "m", Ready: true, Label: "MindsHub"}},
 		{"minds by name", "ANTON_PLANNING_PROVIDER=minds-cloud\nANTON_MINDS_API_KEY=m\nANTON_MINDS_URL=http://minds:9\nANTON_OPENAI_BASE_URL=http://h",
-			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: "http://minds:9/v1", APIKey: "m", Ready: true, Label: "MindsHub"}},
+			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: "http://minds:9/api/v1", APIKey: "m", Ready: true, Label: "MindsHub"}},
+		{"minds without verification", "ANTON_PLANNING_PROVIDER=minds-cloud\nANTON_MINDS_API_KEY=m\nANTON_MINDS_SSL_VERIFY=false",
+			Model{Provider: "openai-compatible", Model: "latest:sonnet", BaseURL: mindsRoot, APIKey: "m", Insecure: true, Ready: true, Label: "MindsHub"}},
+		{"which is no matter of others", "ANTON_PLANNING_PROVIDER=openai\nANTON_OPENAI_API_KEY=k\nANTON_MINDS_SSL_VERIFY=false",
+			Model{Provider: "openai", Model: "gpt-5.4", BaseURL: openaiAPI, APIKey: "k", Ready: true, Label: "OpenAI"}},
 		{"minds without a key", "ANTON_PLANNING_PROVIDER=minds-cloud\nANTON_OPENAI_API_KEY=o",
 			Model{Provider: "openai-compatible", Model: "latest:sonnet", Problem: "Configure ANTON_MINDS_API_KEY for MindsHub.", Label: "MindsHub"}},
 		{"a minds key goes nowhere else", "ANTON_PLANNING_PROVIDER=openai-compatible\nANTON_MINDS_API_KEY=m\nANTON_OPENAI_BASE_URL=http://h/v1",
@@ -78,11 +93,22 @@ func TestModel(t *testing.T) {
 			Model{Provider: "openai-compatible", Model: "gemini-2.5-pro", BaseURL: geminiAPI, APIKey: "g", Ready: true, Label: "Gemini"}},
 		{"gemini is not sent another's key", "ANTON_PLANNING_PROVIDER=gemini\nANTON_OPENAI_API_KEY=o\nANTON_OPENAI_BASE_URL=http://h/v1",
 			Model{Provider: "openai-compatible", Model: "gemini-2.5-pro", Problem: "Configure ANTON_PROVIDER_GEMINI_API_KEY for Gemini.", Label: "Gemini"}},
+		{"patience", "ANTON_PLANNING_PROVIDER=openai\nANTON_OPENAI_API_KEY=k\nANTON_PROVIDER_FIRST_BYTE_TIMEOUT=1m30s\nANTON_PROVIDER_IDLE_TIMEOUT=2.5",
+			Model{Provider: "openai", Model: "gpt-5.4", BaseURL: openaiAPI, APIKey: "k", FirstByte: 90 * time.Second, Idle: 2500 * time.Millisecond, Ready: true, Label: "OpenAI"}},
+		{"no patience", "ANTON_PLANNING_PROVIDER=openai\nANTON_OPENAI_API_KEY=k\nANTON_PROVIDER_IDLE_TIMEOUT=soon",
+			Model{Provider: "openai", Model: "gpt-5.4", BaseURL: openaiAPI, APIKey: "k", Label: "OpenAI",
+				Problem: "ANTON_PROVIDER_IDLE_TIMEOUT must be a duration such as 90s, or a number of seconds, of up to a day."}},
+		{"Ollama", "ANTON_PLANNING_PROVIDER=ollama\nANTON_PLANNING_MODEL=ollama/llama3:8b\nANTON_OPENAI_API_KEY=o",
+			Model{Provider: "openai-compatible", Model: "llama3:8b", BaseURL: "http://gpu:1/v1", Ready: true, Label: "Ollama"}},
+		{"Ollama without a model", "ANTON_PLANNING_PROVIDER=ollama",
+			Model{Provider: "openai-compatible", Model: "default", Problem: "Configure ANTON_PLANNING_MODEL for Ollama.", Label: "Ollama"}},
+		{"LM Studio switched off", "ANTON_PLANNING_PROVIDER=lmstudio\nANTON_PLANNING_MODEL=m",
+			Model{Provider: "openai-compatible", Model: "m", Problem: "LM Studio is not looked for on this machine: ANTON_LMSTUDIO_URL holds no http address.", Label: "LM Studio"}},
 		{"unknown", "ANTON_PLANNING_PROVIDER=skynet",
 			Model{Provider: "skynet", Model: "default", Label: "skynet",
-				Problem: `Unknown provider "skynet" in ANTON_PLANNING_PROVIDER. Choose one of minds-cloud, anthropic, openai, gemini, openai-compatible, offline.`}},
+				Problem: `Unknown provider "skynet" in ANTON_PLANNING_PROVIDER. Choose one of minds-cloud, anthropic, openai, gemini, openai-compatible, ollama, lmstudio, offline.`}},
 	} {
-		if got := open(t, c.file, nil).model(); got != c.want {
+		if got := open(t, c.file, map[string]string{"ANTON_OLLAMA_URL": "http://gpu:1"}).model(); got != c.want {
 			t.Errorf("%s:\ngot  %v %+v\nwant %v %+v", c.what, got, plain(got), c.want, plain(c.want))
 		}
 	}
@@ -200,7 +226,9 @@ func BenchmarkModel(b *testing.B) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("# comment\nK=v\n", 50)+"ANTON_PLANNING_PROVIDER=offline\n"), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	r, err := Open(b.Context(), Options{DB: &brokenDB{}, EnvFile: path, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	prober := probe.New(dial.Policy{Private: true})
+	finder := probe.NewFinder(probe.FinderOptions{Getenv: os.LookupEnv, Prober: prober})
+	r, err := Open(b.Context(), Options{DB: &brokenDB{}, EnvFile: path, Prober: prober, Finder: finder, Now: func() time.Time { return time.Now().Add(time.Hour) }})
 	if err != nil {
 		b.Fatal(err)
 	}

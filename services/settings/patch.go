@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -87,6 +88,9 @@ func parsePatch(req *antonv1.UpdateSettingsRequest) (*patch, error) {
 	}
 	if req.ModelOverrides != nil {
 		b.overrides(req.ModelOverrides)
+	}
+	if req.ProviderStatus != nil {
+		b.statuses(req.ProviderStatus)
 	}
 	if b.err != nil {
 		return nil, b.err
@@ -233,6 +237,18 @@ func (b *patcher) overrides(s *structpb.Struct) {
 	b.pref("modelOverrides", out)
 }
 
+// statuses takes over what a client knows of providers.
+func (b *patcher) statuses(s *structpb.Struct) {
+	out := map[string]tested{}
+	for name, v := range s.GetFields() {
+		_, known := kindOf(name)
+		if status := v.GetStringValue(); known && (status == statusOK || status == statusFail || status == untested) {
+			out[name] = tested{Status: status}
+		}
+	}
+	b.pref("providerStatus", out)
+}
+
 // accounts reads the list of providers. Of two of a kind the later counts.
 func (b *patcher) accounts(list *structpb.ListValue) {
 	if len(list.GetValues()) > maxAccounts {
@@ -259,16 +275,20 @@ func (b *patcher) account(fields map[string]*structpb.Value, at []string) accoun
 	a := accountPatch{kind: b.str(fields, "type", at), isDefault: b.truth(fields, "isDefault", at)}
 	b.known(a.kind, under(at, "type")...)
 	a.name = b.clean(b.str(fields, "name", at), under(at, "name")...)
-	if v := b.str(fields, "apiKey", at); !isNull(fields["apiKey"]) && v != kept {
+	if v := b.str(fields, "apiKey", at); !isNull(member(fields, "apiKey")) && v != kept {
 		v = b.clean(v, under(at, "apiKey")...)
 		a.key = &v
 	}
 	baseField := "baseUrl"
-	if a.kind == minds && !isNull(fields["mindsUrl"]) {
+	if a.kind == minds && !isNull(member(fields, "mindsUrl")) {
 		baseField = "mindsUrl"
 	}
-	if v := b.str(fields, baseField, at); !isNull(fields[baseField]) && a.kind != gemini && a.kind != offline {
-		v = b.cleanURL(v, under(at, baseField)...)
+	// Where the others are is no matter of the settings.
+	takesBase := a.kind == anthropic || a.kind == openai || a.kind == compatible || a.kind == minds
+	if v := b.str(fields, baseField, at); !isNull(member(fields, baseField)) && takesBase {
+		if v = b.cleanURL(v, under(at, baseField)...); a.kind == minds && v == mindsAPI {
+			v = "" // it holds by itself
+		}
 		a.base = &v
 	}
 	if a.kind != minds {
@@ -279,12 +299,16 @@ func (b *patcher) account(fields map[string]*structpb.Value, at []string) accoun
 		{"mindsDatasource", envMindsDatasource},
 		{"mindsDatasourceEngine", envMindsDatasourceEngine},
 	} {
-		if v := b.str(fields, f.field, at); !isNull(fields[f.field]) {
+		if v := b.str(fields, f.field, at); !isNull(member(fields, f.field)) {
 			a.minds = append(a.minds, assignment{f.name, b.clean(v, under(at, f.field)...)})
 		}
 	}
-	if v := b.truth(fields, "mindsSslVerify", at); !isNull(fields["mindsSslVerify"]) {
-		a.minds = append(a.minds, assignment{envMindsSSLVerify, strconv.FormatBool(v)})
+	if v := b.truth(fields, "mindsSslVerify", at); !isNull(member(fields, "mindsSslVerify")) {
+		verify := assignment{name: envMindsSSLVerify} // that it is verified holds by itself
+		if !v {
+			verify.value = "false"
+		}
+		a.minds = append(a.minds, verify)
 	}
 	return a
 }
@@ -299,7 +323,7 @@ func (b *patcher) object(v *structpb.Value, path ...string) (map[string]*structp
 
 // str is a text field of an object; empty if it is absent or null.
 func (b *patcher) str(fields map[string]*structpb.Value, name string, at []string) string {
-	v := fields[name]
+	v := member(fields, name)
 	if _, ok := v.GetKind().(*structpb.Value_StringValue); !ok && !isNull(v) {
 		b.fail(fault.BadField("string_type", "Input should be a valid string", under(at, name)...))
 	}
@@ -307,11 +331,26 @@ func (b *patcher) str(fields map[string]*structpb.Value, name string, at []strin
 }
 
 func (b *patcher) truth(fields map[string]*structpb.Value, name string, at []string) bool {
-	v := fields[name]
+	v := member(fields, name)
 	if _, ok := v.GetKind().(*structpb.Value_BoolValue); !ok && !isNull(v) {
 		b.fail(fault.BadField("bool_type", "Input should be a valid boolean", under(at, name)...))
 	}
 	return v.GetBoolValue()
+}
+
+// member finds a field by its camelCase name, or spelled in snake_case.
+func member(fields map[string]*structpb.Value, camel string) *structpb.Value {
+	if v, ok := fields[camel]; ok {
+		return v
+	}
+	var snake strings.Builder
+	for _, c := range camel {
+		if unicode.IsUpper(c) {
+			snake.WriteByte('_')
+		}
+		snake.WriteRune(unicode.ToLower(c))
+	}
+	return fields[snake.String()]
 }
 
 // under is the path of a field of an object.

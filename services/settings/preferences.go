@@ -23,6 +23,7 @@ type preferences struct {
 	ModelMode      string              `json:"modelMode"`
 	ModelOverrides map[string]override `json:"modelOverrides"`
 	Providers      []registration      `json:"providers"`
+	ProviderStatus map[string]tested   `json:"providerStatus"` // by kind
 }
 
 const (
@@ -73,8 +74,12 @@ func (r *Room) preferences(ctx context.Context) (preferences, error) {
 
 // with returns p with some of its fields replaced, by JSON name.
 func (p preferences) with(fields map[string]json.RawMessage) (preferences, error) {
+	// Decoding would merge the maps.
 	if _, ok := fields["modelOverrides"]; ok {
-		p.ModelOverrides = nil // decoding would merge the maps
+		p.ModelOverrides = nil
+	}
+	if _, ok := fields["providerStatus"]; ok {
+		p.ProviderStatus = nil
 	}
 	all, err := json.Marshal(fields)
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 type account struct {
 	kind, name string
 	key, base  string // base is empty where the kind's own address holds
+	stored     bool   // the key is the stored one
 	isDefault  bool
 	extras     []assignment // to make: what MindsHub alone has
 }
@@ -84,6 +85,8 @@ func (e env) account(kind string) account {
 		a.key, a.base = e.get(envAnthropicKey), e.get(envAnthropicBaseURL)
 	case kind == minds:
 		a.key, a.base = e.get(envMindsKey), e.get(envMindsURL)
+	case isLocal(kind):
+		a.base = e.localRoot(kind)
 	case sharesSlot(kind) && e.owner() == kind:
 		a.key, a.base = e.get(envOpenAIKey), e.get(envOpenAIBaseURL)
 	case sharesSlot(kind):
@@ -252,9 +255,9 @@ func (e env) project(list []account, p preferences) ([]assignment, error) {
 			return nil, fault.BadField("value_error", "A base URL is needed to use "+code.kind+" for coding.", "providers")
 		}
 	}
-	c.set(envPlanningProvider, engineOf(plan.kind))
+	c.set(envPlanningProvider, chosen(plan.kind))
 	c.set(envPlanningModel, plan.model)
-	c.set(envCodingProvider, engineOf(code.kind))
+	c.set(envCodingProvider, chosen(code.kind))
 	c.set(envCodingModel, code.model)
 	c.set(envCodingBaseURL, codeBase)
 	return c.list, nil

@@ -2,12 +2,14 @@
 // answer, what the agent may keep and publish, and how the desktop app looks;
 // and that tells whether the server is well.
 //
-// Callers enter by SettingsService and HealthService; the room of
+// Callers enter by SettingsService, ModelsService and HealthService; the room of
 // conversations asks Model at the start of every turn. Keys, providers and
 // models live in a dotenv file that people and other programs edit too, so it
-// is read again whenever it changed; preferences live in the store. No key ever
-// leaves the room but inside a Model, nothing here calls a model, and a
-// provider that cannot answer is never quietly replaced by another.
+// is read again whenever it changed; preferences live in the store. A key leaves
+// the room inside a Model, in a question to the provider it belongs to, and to
+// callers who could read the file themselves (RevealKey, GetRawSettings); no
+// error, log or other answer has one. Nothing here calls a model, and a provider
+// that cannot answer is never quietly replaced by another.
 package settings
 
 import (
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 
 	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/agent/probe"
 	"anthill/services/internal/store"
 )
 
@@ -35,23 +38,34 @@ type Options struct {
 	DB      store.DB
 	EnvFile string // the dotenv file, ~/.anton/.env; need not exist
 	// Getenv reads the process environment, which wins over the file. Nil: os.LookupEnv.
-	Getenv  func(name string) (string, bool)
+	Getenv func(name string) (string, bool)
+	Prober *probe.Prober
+	Finder *probe.Finder
+	// Keyed says that callers have shown a key before they get here. Without one
+	// keys are shown to callers on this machine only.
+	Keyed   bool
 	Version string
 	Log     *slog.Logger     // nil: slog.Default()
 	Turns   Turns            // may be nil, and be joined later
 	Now     func() time.Time // nil: time.Now
 }
 
-// Room serves SettingsService and HealthService. Safe for concurrent use.
+// Room serves SettingsService, ModelsService and HealthService. Safe for
+// concurrent use.
 type Room struct {
 	antonv1.UnimplementedSettingsServiceServer
+	antonv1.UnimplementedModelsServiceServer
 	antonv1.UnimplementedHealthServiceServer
 
 	db      store.DB
 	process func(string) (string, bool)
 	file    *envFile
+	prober  *probe.Prober
+	finder  *probe.Finder
+	keyed   bool
 	version string
 	log     *slog.Logger
+	opened  time.Time
 
 	mu    sync.Mutex
 	turns Turns
@@ -67,6 +81,9 @@ func Open(_ context.Context, o Options) (*Room, error) {
 	if o.EnvFile == "" {
 		return nil, errors.New("settings: no name for the settings file")
 	}
+	if o.Prober == nil || o.Finder == nil {
+		return nil, errors.New("settings: nobody to ask providers")
+	}
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv
 	}
@@ -80,7 +97,11 @@ func Open(_ context.Context, o Options) (*Room, error) {
 		db:      o.DB,
 		process: o.Getenv,
 		file:    &envFile{path: o.EnvFile, now: o.Now},
+		prober:  o.Prober,
+		finder:  o.Finder,
+		keyed:   o.Keyed,
 		version: o.Version,
+		opened:  o.Now(),
 		log:     o.Log,
 		turns:   o.Turns,
 	}
@@ -103,6 +124,7 @@ func (r *Room) Join(t Turns) {
 // Register offers the room's services.
 func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antonv1.RegisterSettingsServiceServer(s, r)
+	antonv1.RegisterModelsServiceServer(s, r)
 	antonv1.RegisterHealthServiceServer(s, r)
 }
 
@@ -136,5 +158,10 @@ func (r *Room) running() []string {
 // environment alone.
 func (r *Room) env() (env, error) {
 	values, err := r.file.values()
-	return env{process: r.process, file: values}, err
+	return r.over(values, r.process), err
+}
+
+// over is the configuration of a file under a process; nil for the file alone.
+func (r *Room) over(file map[string]string, process func(string) (string, bool)) env {
+	return env{process: process, file: file, local: r.finder.Root}
 }

@@ -8,10 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/agent/probe"
+	"anthill/services/internal/dial"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
@@ -53,9 +56,18 @@ func open(t *testing.T, file string, process map[string]string) *house {
 	if file != "" {
 		writeFile(t, h.path, file)
 	}
+	getenv := func(name string) (string, bool) {
+		v, ok := process[name]
+		if !ok && (name == "ANTON_OLLAMA_URL" || name == "ANTON_LMSTUDIO_URL") {
+			return "off", true // what runs on the machine of the test is not looked at
+		}
+		return v, ok
+	}
+	prober := probe.New(dial.Policy{Private: true})
+	t.Cleanup(prober.Close)
 	h.Room, err = Open(t.Context(), Options{
-		DB: h.db, EnvFile: h.path, Version: "1.2.3",
-		Getenv: func(name string) (string, bool) { v, ok := process[name]; return v, ok },
+		DB: h.db, EnvFile: h.path, Version: "1.2.3", Getenv: getenv, Prober: prober,
+		Finder: probe.NewFinder(probe.FinderOptions{Getenv: getenv, Prober: prober, Patience: time.Minute}),
 		Log:    slog.New(slog.NewJSONHandler(h.logged, nil)),
 	})
 	if err != nil {
@@ -140,6 +152,9 @@ func TestOpenNeedsItsParts(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Options{DB: &brokenDB{}}); err == nil {
 		t.Error("opened without a file name")
+	}
+	if _, err := Open(t.Context(), Options{DB: &brokenDB{}, EnvFile: "x"}); err == nil {
+		t.Error("opened without a prober")
 	}
 }
 

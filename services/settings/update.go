@@ -23,11 +23,8 @@ func (r *Room) UpdateSettings(ctx context.Context, req *antonv1.UpdateSettingsRe
 		return nil, err
 	}
 	updated, err := r.apply(ctx, p)
-	if f := (*fault.Error)(nil); errors.As(err, &f) && f.Kind != fault.Invalid {
-		r.log.ErrorContext(ctx, "settings: not saved", "err", err) // the caller is not told the cause
-	}
 	if err != nil {
-		return nil, err
+		return nil, r.logged(ctx, err)
 	}
 	m, err := r.Model(ctx)
 	if err != nil {
@@ -43,6 +40,14 @@ func (r *Room) UpdateSettings(ctx context.Context, req *antonv1.UpdateSettingsRe
 	}, nil
 }
 
+// logged notes the cause of a failure to save, which the caller is not told.
+func (r *Room) logged(ctx context.Context, err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind != fault.Invalid {
+		r.log.ErrorContext(ctx, "settings: not saved", "err", err)
+	}
+	return err
+}
+
 // apply carries a patch out and returns the names of what it changed.
 func (r *Room) apply(ctx context.Context, p *patch) (updated []string, err error) {
 	var fields map[string]json.RawMessage
@@ -53,7 +58,7 @@ func (r *Room) apply(ctx context.Context, p *patch) (updated []string, err error
 		if err != nil {
 			return nil, notSaved(err, preferencesNotSaved)
 		}
-		edits, registered, err := r.plan(p, env{file: file}, before)
+		edits, registered, err := r.plan(p, r.over(file, nil), before)
 		if err != nil {
 			return nil, err
 		}
@@ -114,18 +119,10 @@ func (r *Room) plan(p *patch, file env, before preferences) ([]assignment, []reg
 
 // rechoose gives the roles their models after a change of mode or overrides.
 func (r *Room) rechoose(file env, edits []assignment, after preferences) ([]assignment, error) {
-	next := maps.Clone(file.file)
-	if next == nil {
-		next = map[string]string{}
-	}
-	for _, a := range edits {
-		if delete(next, a.name); a.value != "" {
-			next[a.name] = a.value
-		}
-	}
+	next := withEdits(file.file, edits)
 	// Who is in use, and who can be chosen, is what is in force; what gets
 	// written is what the file has, never a key of the process.
-	file, whole := env{file: next}, env{process: r.process, file: next}
+	file, whole := r.over(next, nil), r.over(next, r.process)
 	main := whole.endpoint(planning).kind
 	if _, known := kindOf(main); !known {
 		return nil, nil // it is told as a problem; nobody else is put in its place
@@ -141,6 +138,18 @@ func (r *Room) rechoose(file env, edits []assignment, after preferences) ([]assi
 	return file.project(list, after)
 }
 
+// withEdits returns a copy of the file's assignments with these made.
+func withEdits(file map[string]string, edits []assignment) map[string]string {
+	next := make(map[string]string, len(file)+len(edits))
+	maps.Copy(next, file)
+	for _, a := range edits {
+		if delete(next, a.name); a.value != "" {
+			next[a.name] = a.value
+		}
+	}
+	return next
+}
+
 // merged is the list of the request, with the keys and addresses it leaves
 // alone. Exactly one is the default, unless there is none at all: the first that
 // says so, else the one in use, else the first.
@@ -150,7 +159,7 @@ func (p *patch) merged(file env) []account {
 	for i, x := range p.providers {
 		a := file.account(x.kind)
 		a.name, a.extras = x.name, x.minds
-		if x.key != nil {
+		if a.stored = x.key == nil; !a.stored {
 			a.key = *x.key
 		}
 		if x.base != nil {

@@ -39,7 +39,7 @@ func TestFreshSettings(t *testing.T) {
 			t.Errorf("tables lack %s", k)
 		}
 	}
-	if len(s.ProviderTypes) != 6 {
+	if len(s.ProviderTypes) != 8 {
 		t.Errorf("types: %v", s.ProviderTypes)
 	}
 }
@@ -118,10 +118,10 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("without a key: %v", resp)
 	}
 	resp = h.put(`{"anthropicApiKey":"k"}`)
-	if resp.ConfigReady || !strings.Contains(resp.ConfigError, "cannot call Anthropic Messages yet") {
+	if !resp.ConfigReady || resp.ConfigError != "" || !resp.CompatConfigReady {
 		t.Errorf("with a key: %v", resp)
 	}
-	if s := h.get(); s.ConfigReady || s.ConfigError != resp.ConfigError || s.CompatConfigError != resp.ConfigError || s.ProviderLabel != "Anthropic" {
+	if s := h.get(); !s.ConfigReady || s.ConfigError != "" || !s.CompatConfigReady || s.ProviderLabel != "Anthropic" {
 		t.Errorf("settings: %v", s)
 	}
 	if resp = h.put(`{"planningProvider":"","anthropicApiKey":""}`); !resp.ConfigReady {

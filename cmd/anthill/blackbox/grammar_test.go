@@ -17,6 +17,9 @@ type response struct {
 	Output         []item          `json:"output"`
 	OutputText     string          `json:"output_text"`
 	ConversationID string          `json:"conversation_id"`
+	Background     bool            `json:"background"`
+	Store          *bool           `json:"store"`
+	PreviousID     *string         `json:"previous_response_id"`
 	Usage          *map[string]any `json:"usage"`
 	Error          *struct {
 		Code    string `json:"code"`
@@ -42,6 +45,7 @@ type item struct {
 	Role        string  `json:"role"`
 	Content     []part  `json:"content"`
 	Summary     []part  `json:"summary"`
+	CallID      string  `json:"call_id"`
 	Name        string  `json:"name"`
 	Arguments   string  `json:"arguments"`
 	Output      *string `json:"output"`
@@ -135,7 +139,8 @@ func (g *grammar) step(i int, f frame) error {
 		g.first, g.conversation = f.seq(), f.ConversationID
 		r, err := g.snapshot(f)
 		g.responseID = r.ID
-		if err == nil && (f.ConversationID == "" || len(r.Output) > 0 || r.Status != "in_progress") {
+		if err == nil && (f.ConversationID != r.ConversationID || len(r.Output) > 0 || r.Status != "in_progress" || r.Store == nil ||
+			*r.Store && f.ConversationID == "") {
 			err = fmt.Errorf("a turn does not begin like this: %s", f.data)
 		}
 		return err
@@ -216,12 +221,14 @@ func (g *grammar) added(f frame) error {
 		return fmt.Errorf("output_index %v, want %d", f.OutputIndex, len(g.items))
 	case it.ID == "" || it.Status != "in_progress" || it.text() != "" || it.Arguments != "":
 		return fmt.Errorf("an item does not begin like this: %s", f.Item)
-	case !slices.Contains([]string{"message", "reasoning", "mcp_call"}, it.Type):
+	case !slices.Contains([]string{"message", "reasoning", "mcp_call", "function_call"}, it.Type):
 		return fmt.Errorf("item of type %q", it.Type)
 	case it.Type == "message" && (it.Role != "assistant" || it.Content == nil):
 		return fmt.Errorf("message without role or content: %s", f.Item)
 	case it.Type == "mcp_call" && (it.Name == "" || it.ServerLabel != "anton"):
 		return fmt.Errorf("call without name or server_label: %s", f.Item)
+	case it.Type == "function_call" && (it.Name == "" || it.CallID == ""):
+		return fmt.Errorf("call without name or call_id: %s", f.Item)
 	}
 	for _, other := range g.items {
 		if other.ID == it.ID {
@@ -269,6 +276,8 @@ func (g *grammar) within(kind string, f frame) error {
 		o.partDone = true
 	case o.Type == "mcp_call":
 		return o.toolStep(kind, f)
+	case o.Type == "function_call":
+		return o.functionStep(kind, f)
 	default:
 		return fmt.Errorf("does not belong into an item of type %s", o.Type)
 	}
@@ -320,6 +329,19 @@ func (o *openItem) toolStep(kind string, f frame) error {
 	return nil
 }
 
+// functionStep takes the events of a call that the client is to carry out.
+func (o *openItem) functionStep(kind string, f frame) error {
+	switch {
+	case kind == "function_call_arguments.delta" && !o.argued && f.Delta != nil && *f.Delta != "":
+		o.arguments += *f.Delta
+	case kind == "function_call_arguments.done" && !o.argued && f.Arguments != nil && *f.Arguments == o.arguments && f.Name == o.Name:
+		o.argued = true
+	default:
+		return fmt.Errorf("does not belong into a call of a function, or not here: %s", f.data)
+	}
+	return nil
+}
+
 func (g *grammar) done(f frame) error {
 	var it item
 	if err := json.Unmarshal(f.Item, &it); err != nil {
@@ -329,8 +351,10 @@ func (g *grammar) done(f frame) error {
 	switch {
 	case o == nil || it.ID != o.ID || f.OutputIndex == nil || *f.OutputIndex != o.index || it.Type != o.Type:
 		return fmt.Errorf("is not the open item: %s", f.Item)
-	case it.Type != "mcp_call" && (!o.partDone || it.text() != o.text):
+	case partKeys[it.Type] != "" && (!o.partDone || it.text() != o.text):
 		return fmt.Errorf("item is not what was streamed (%q): %s", o.text, f.Item)
+	case it.Type == "function_call" && (!o.argued || it.Arguments != o.arguments || it.Name != o.Name || it.CallID != o.CallID):
+		return fmt.Errorf("call is not what was streamed (%q): %s", o.arguments, f.Item)
 	case it.Type == "mcp_call" && (o.ended == "" || it.Arguments != o.arguments):
 		return fmt.Errorf("a call is done without its end: %s", f.Item)
 	case it.Type == "mcp_call" && (it.Error == nil) != (o.ended == "completed"):
@@ -374,11 +398,14 @@ func (g *grammar) terminal(f frame) error {
 	return nil
 }
 
-// calls are the items of tools.
-func (tn *turn) calls() []item {
+// calls are the items of tools that the server ran.
+func (tn *turn) calls() []item { return tn.final.of("mcp_call") }
+
+// of are the items of one type.
+func (r response) of(kind string) []item {
 	var out []item
-	for _, it := range tn.items {
-		if it.Type == "mcp_call" {
+	for _, it := range r.Output {
+		if it.Type == kind {
 			out = append(out, it)
 		}
 	}

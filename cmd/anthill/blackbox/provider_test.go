@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ type provider struct {
 	key     string
 	calls   chan *call
 	auto    func(*call) // answers at once instead of the test; may be nil
+	mu      sync.Mutex
+	seen    []*call // all of them, oldest first
 	stopped chan struct{}
 	stop    sync.Once
 }
@@ -102,6 +105,9 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
 	}
+	p.mu.Lock()
+	p.seen = append(p.seen, c)
+	p.mu.Unlock()
 	select {
 	case <-p.stopped:
 		http.Error(w, "over", http.StatusUnauthorized)
@@ -153,6 +159,20 @@ func (p *provider) nextFor(t *testing.T) *call {
 		t.Fatal("the provider was not called")
 		return nil
 	}
+}
+
+// about is the newest call in which this is what the user says last.
+func (p *provider) about(t *testing.T, question string) *call {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range slices.Backward(p.seen) {
+		if c.asked() == question {
+			return c
+		}
+	}
+	t.Fatalf("the provider was not asked %q", question)
+	return nil
 }
 
 // do runs a step of the answer in the handler; false ends the answer.
@@ -274,6 +294,37 @@ func (c *call) asked() string {
 		}
 	}
 	return ""
+}
+
+// system is the request's system prompt.
+func (c *call) system() string {
+	all := ""
+	for _, m := range c.Messages {
+		if m.Role == "system" || m.Role == "developer" {
+			all += m.text() + "\n"
+		}
+	}
+	return all
+}
+
+// results are the answers to calls that the request holds, by the call's id.
+func (c *call) results() map[string]string {
+	out := map[string]string{}
+	for _, m := range c.Messages {
+		if m.Role == "tool" {
+			out[m.ToolCallID] = m.text()
+		}
+	}
+	return out
+}
+
+// toolNames are the tools that the model is offered, in order.
+func (c *call) toolNames() (names []string) {
+	for _, tool := range c.Tools {
+		f, _ := tool["function"].(object)
+		names = append(names, str(f, "name"))
+	}
+	return names
 }
 
 // transcript is the request's history without the system prompt, one entry a message.

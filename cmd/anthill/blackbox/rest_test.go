@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,25 @@ func (s *server) try(method, path string, body any, h ...http.Header) (answer, e
 	return s.read(what, res)
 }
 
+// begin makes a request that is answered later: wait for it.
+func (s *server) begin(method, path string, body any, h ...http.Header) (wait func() answer) {
+	s.t.Helper()
+	answers := make(chan answer, 1)
+	failed := make(chan error, 1)
+	go func() {
+		a, err := s.try(method, path, body, h...)
+		failed <- err
+		answers <- a
+	}()
+	return func() answer {
+		s.t.Helper()
+		if err := <-failed; err != nil {
+			s.t.Fatal(err)
+		}
+		return <-answers
+	}
+}
+
 func (s *server) read(what string, res *http.Response) (answer, error) {
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
@@ -183,7 +203,8 @@ func (a answer) shape() object {
 		a.t.Errorf("%v: no detail", a)
 	}
 	_, path, _ := strings.Cut(a.what, " ")
-	shared := strings.HasPrefix(path, "/v1/responses") || strings.HasPrefix(path, "/v1/conversations")
+	shared := slices.ContainsFunc([]string{"/v1/responses", "/v1/conversations", "/v1/models", "/v1/chat"},
+		func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 	e, isObject := o["error"].(object)
 	if shared != isObject {
 		a.t.Errorf("%v: error object there: %v, want %v", a, isObject, shared)

@@ -38,6 +38,7 @@ type event struct {
 	Delta          *string         `json:"delta"`
 	Text           *string         `json:"text"`
 	Arguments      *string         `json:"arguments"`
+	Name           string          `json:"name"`
 	Logprobs       *[]any          `json:"logprobs"`
 
 	ThoughtRole string `json:"thought_role"`
@@ -81,6 +82,12 @@ func (s *server) ask(body object, h ...http.Header) *stream {
 func (s *server) tail(conversation string, from int64) *stream {
 	s.t.Helper()
 	return s.stream(http.MethodGet, fmt.Sprintf("/v1/responses/tail?conversation_id=%s&from_seq=%d", conversation, from), nil)
+}
+
+// replay streams a response that is known by its id; query may be empty.
+func (s *server) replay(id, query string) *stream {
+	s.t.Helper()
+	return s.stream(http.MethodGet, "/v1/responses/"+id+"?stream=true"+query, nil)
 }
 
 func (s *server) stream(method, path string, body any, h ...http.Header) *stream {

@@ -58,6 +58,11 @@ type ResponseEvent struct {
 	//	*ResponseEvent_ToolFailed
 	//	*ResponseEvent_FunctionArgumentsDelta
 	//	*ResponseEvent_FunctionArgumentsDone
+	//	*ResponseEvent_CodeInProgress
+	//	*ResponseEvent_CodeDelta
+	//	*ResponseEvent_CodeDone
+	//	*ResponseEvent_CodeInterpreting
+	//	*ResponseEvent_CodeCompleted
 	//	*ResponseEvent_Completed
 	//	*ResponseEvent_Incomplete
 	//	*ResponseEvent_Failed
@@ -311,6 +316,51 @@ func (x *ResponseEvent) GetFunctionArgumentsDone() *FunctionArgumentsDone {
 	return nil
 }
 
+func (x *ResponseEvent) GetCodeInProgress() *CodeInProgress {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_CodeInProgress); ok {
+			return x.CodeInProgress
+		}
+	}
+	return nil
+}
+
+func (x *ResponseEvent) GetCodeDelta() *CodeDelta {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_CodeDelta); ok {
+			return x.CodeDelta
+		}
+	}
+	return nil
+}
+
+func (x *ResponseEvent) GetCodeDone() *CodeDone {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_CodeDone); ok {
+			return x.CodeDone
+		}
+	}
+	return nil
+}
+
+func (x *ResponseEvent) GetCodeInterpreting() *CodeInterpreting {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_CodeInterpreting); ok {
+			return x.CodeInterpreting
+		}
+	}
+	return nil
+}
+
+func (x *ResponseEvent) GetCodeCompleted() *CodeCompleted {
+	if x != nil {
+		if x, ok := x.Event.(*ResponseEvent_CodeCompleted); ok {
+			return x.CodeCompleted
+		}
+	}
+	return nil
+}
+
 func (x *ResponseEvent) GetCompleted() *ResponseCompleted {
 	if x != nil {
 		if x, ok := x.Event.(*ResponseEvent_Completed); ok {
@@ -422,6 +472,26 @@ type ResponseEvent_FunctionArgumentsDone struct {
 	FunctionArgumentsDone *FunctionArgumentsDone `protobuf:"bytes,29,opt,name=function_arguments_done,json=functionArgumentsDone,oneof"`
 }
 
+type ResponseEvent_CodeInProgress struct {
+	CodeInProgress *CodeInProgress `protobuf:"bytes,30,opt,name=code_in_progress,json=codeInProgress,oneof"`
+}
+
+type ResponseEvent_CodeDelta struct {
+	CodeDelta *CodeDelta `protobuf:"bytes,31,opt,name=code_delta,json=codeDelta,oneof"`
+}
+
+type ResponseEvent_CodeDone struct {
+	CodeDone *CodeDone `protobuf:"bytes,32,opt,name=code_done,json=codeDone,oneof"`
+}
+
+type ResponseEvent_CodeInterpreting struct {
+	CodeInterpreting *CodeInterpreting `protobuf:"bytes,33,opt,name=code_interpreting,json=codeInterpreting,oneof"`
+}
+
+type ResponseEvent_CodeCompleted struct {
+	CodeCompleted *CodeCompleted `protobuf:"bytes,34,opt,name=code_completed,json=codeCompleted,oneof"`
+}
+
 type ResponseEvent_Completed struct {
 	Completed *ResponseCompleted `protobuf:"bytes,40,opt,name=completed,oneof"`
 }
@@ -473,6 +543,16 @@ func (*ResponseEvent_ToolFailed) isResponseEvent_Event() {}
 func (*ResponseEvent_FunctionArgumentsDelta) isResponseEvent_Event() {}
 
 func (*ResponseEvent_FunctionArgumentsDone) isResponseEvent_Event() {}
+
+func (*ResponseEvent_CodeInProgress) isResponseEvent_Event() {}
+
+func (*ResponseEvent_CodeDelta) isResponseEvent_Event() {}
+
+func (*ResponseEvent_CodeDone) isResponseEvent_Event() {}
+
+func (*ResponseEvent_CodeInterpreting) isResponseEvent_Event() {}
+
+func (*ResponseEvent_CodeCompleted) isResponseEvent_Event() {}
 
 func (*ResponseEvent_Completed) isResponseEvent_Event() {}
 
@@ -681,7 +761,9 @@ type RequestOptions struct {
 	// low, medium or high; empty is the model's default.
 	Verbosity string `protobuf:"bytes,9,opt,name=verbosity" json:"verbosity,omitempty"`
 	// A stable id of the end user.
-	User          string `protobuf:"bytes,10,opt,name=user" json:"user,omitempty"`
+	User string `protobuf:"bytes,10,opt,name=user" json:"user,omitempty"`
+	// At most 16 texts that end the answer before them.
+	Stop          []string `protobuf:"bytes,11,rep,name=stop" json:"stop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -784,6 +866,13 @@ func (x *RequestOptions) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *RequestOptions) GetStop() []string {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
 }
 
 type FunctionTool struct {
@@ -1186,6 +1275,7 @@ type OutputItem struct {
 	//	*OutputItem_Reasoning
 	//	*OutputItem_Tool
 	//	*OutputItem_FunctionCall
+	//	*OutputItem_Code
 	Item          isOutputItem_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1278,6 +1368,15 @@ func (x *OutputItem) GetFunctionCall() *FunctionCallItem {
 	return nil
 }
 
+func (x *OutputItem) GetCode() *CodeItem {
+	if x != nil {
+		if x, ok := x.Item.(*OutputItem_Code); ok {
+			return x.Code
+		}
+	}
+	return nil
+}
+
 type isOutputItem_Item interface {
 	isOutputItem_Item()
 }
@@ -1298,6 +1397,10 @@ type OutputItem_FunctionCall struct {
 	FunctionCall *FunctionCallItem `protobuf:"bytes,6,opt,name=function_call,json=functionCall,oneof"`
 }
 
+type OutputItem_Code struct {
+	Code *CodeItem `protobuf:"bytes,7,opt,name=code,oneof"`
+}
+
 func (*OutputItem_Message) isOutputItem_Item() {}
 
 func (*OutputItem_Reasoning) isOutputItem_Item() {}
@@ -1305,6 +1408,8 @@ func (*OutputItem_Reasoning) isOutputItem_Item() {}
 func (*OutputItem_Tool) isOutputItem_Item() {}
 
 func (*OutputItem_FunctionCall) isOutputItem_Item() {}
+
+func (*OutputItem_Code) isOutputItem_Item() {}
 
 // MessageItem is text for the user.
 type MessageItem struct {
@@ -1537,6 +1642,77 @@ func (x *FunctionCallItem) GetArguments() string {
 	return ""
 }
 
+// CodeItem is code that the server ran in a scratchpad.
+type CodeItem struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId" json:"call_id,omitempty"`
+	// Name of the scratchpad.
+	Pad  string `protobuf:"bytes,2,opt,name=pad" json:"pad,omitempty"`
+	Code string `protobuf:"bytes,3,opt,name=code" json:"code,omitempty"`
+	// What it printed, with its error, if any, at the end.
+	Logs          string `protobuf:"bytes,4,opt,name=logs" json:"logs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeItem) Reset() {
+	*x = CodeItem{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeItem) ProtoMessage() {}
+
+func (x *CodeItem) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeItem.ProtoReflect.Descriptor instead.
+func (*CodeItem) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CodeItem) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *CodeItem) GetPad() string {
+	if x != nil {
+		return x.Pad
+	}
+	return ""
+}
+
+func (x *CodeItem) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CodeItem) GetLogs() string {
+	if x != nil {
+		return x.Logs
+	}
+	return ""
+}
+
 type ResponseCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Model string                 `protobuf:"bytes,1,opt,name=model" json:"model,omitempty"`
@@ -1550,7 +1726,7 @@ type ResponseCreated struct {
 
 func (x *ResponseCreated) Reset() {
 	*x = ResponseCreated{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	mi := &file_anton_v1_response_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1738,7 @@ func (x *ResponseCreated) String() string {
 func (*ResponseCreated) ProtoMessage() {}
 
 func (x *ResponseCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[14]
+	mi := &file_anton_v1_response_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1751,7 @@ func (x *ResponseCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseCreated.ProtoReflect.Descriptor instead.
 func (*ResponseCreated) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{14}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResponseCreated) GetModel() string {
@@ -1609,7 +1785,7 @@ type ResponseInProgress struct {
 
 func (x *ResponseInProgress) Reset() {
 	*x = ResponseInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[15]
+	mi := &file_anton_v1_response_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1797,7 @@ func (x *ResponseInProgress) String() string {
 func (*ResponseInProgress) ProtoMessage() {}
 
 func (x *ResponseInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[15]
+	mi := &file_anton_v1_response_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1810,7 @@ func (x *ResponseInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseInProgress.ProtoReflect.Descriptor instead.
 func (*ResponseInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{15}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResponseInProgress) GetResponse() *Response {
@@ -1659,14 +1835,16 @@ type Thought struct {
 	// reasoning, or empty.
 	Subtype string `protobuf:"bytes,9,opt,name=subtype" json:"subtype,omitempty"`
 	// Rendered.
-	Response      *Response `protobuf:"bytes,10,opt,name=response" json:"response,omitempty"`
+	Response *Response `protobuf:"bytes,10,opt,name=response" json:"response,omitempty"`
+	// Of thought.scratchpad.result: ok, error or timeout.
+	CellStatus    string `protobuf:"bytes,11,opt,name=cell_status,json=cellStatus" json:"cell_status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Thought) Reset() {
 	*x = Thought{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[16]
+	mi := &file_anton_v1_response_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1856,7 @@ func (x *Thought) String() string {
 func (*Thought) ProtoMessage() {}
 
 func (x *Thought) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[16]
+	mi := &file_anton_v1_response_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1869,7 @@ func (x *Thought) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thought.ProtoReflect.Descriptor instead.
 func (*Thought) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{16}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Thought) GetThoughtRole() string {
@@ -1764,6 +1942,13 @@ func (x *Thought) GetResponse() *Response {
 	return nil
 }
 
+func (x *Thought) GetCellStatus() string {
+	if x != nil {
+		return x.CellStatus
+	}
+	return ""
+}
+
 type OutputItemAdded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OutputIndex   int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
@@ -1774,7 +1959,7 @@ type OutputItemAdded struct {
 
 func (x *OutputItemAdded) Reset() {
 	*x = OutputItemAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[17]
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1971,7 @@ func (x *OutputItemAdded) String() string {
 func (*OutputItemAdded) ProtoMessage() {}
 
 func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[17]
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1984,7 @@ func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemAdded.ProtoReflect.Descriptor instead.
 func (*OutputItemAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{17}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OutputItemAdded) GetOutputIndex() int32 {
@@ -1827,7 +2012,7 @@ type OutputItemDone struct {
 
 func (x *OutputItemDone) Reset() {
 	*x = OutputItemDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +2024,7 @@ func (x *OutputItemDone) String() string {
 func (*OutputItemDone) ProtoMessage() {}
 
 func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +2037,7 @@ func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemDone.ProtoReflect.Descriptor instead.
 func (*OutputItemDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OutputItemDone) GetOutputIndex() int32 {
@@ -1881,7 +2066,7 @@ type ContentPartAdded struct {
 
 func (x *ContentPartAdded) Reset() {
 	*x = ContentPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2078,7 @@ func (x *ContentPartAdded) String() string {
 func (*ContentPartAdded) ProtoMessage() {}
 
 func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2091,7 @@ func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartAdded.ProtoReflect.Descriptor instead.
 func (*ContentPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ContentPartAdded) GetOutputIndex() int32 {
@@ -1944,7 +2129,7 @@ type ContentPartDone struct {
 
 func (x *ContentPartDone) Reset() {
 	*x = ContentPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2141,7 @@ func (x *ContentPartDone) String() string {
 func (*ContentPartDone) ProtoMessage() {}
 
 func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2154,7 @@ func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartDone.ProtoReflect.Descriptor instead.
 func (*ContentPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ContentPartDone) GetOutputIndex() int32 {
@@ -2013,7 +2198,7 @@ type OutputTextDelta struct {
 
 func (x *OutputTextDelta) Reset() {
 	*x = OutputTextDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2210,7 @@ func (x *OutputTextDelta) String() string {
 func (*OutputTextDelta) ProtoMessage() {}
 
 func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2223,7 @@ func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDelta.ProtoReflect.Descriptor instead.
 func (*OutputTextDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OutputTextDelta) GetOutputIndex() int32 {
@@ -2083,7 +2268,7 @@ type OutputTextDone struct {
 
 func (x *OutputTextDone) Reset() {
 	*x = OutputTextDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2280,7 @@ func (x *OutputTextDone) String() string {
 func (*OutputTextDone) ProtoMessage() {}
 
 func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2293,7 @@ func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDone.ProtoReflect.Descriptor instead.
 func (*OutputTextDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OutputTextDone) GetOutputIndex() int32 {
@@ -2150,7 +2335,7 @@ type ReasoningPartAdded struct {
 
 func (x *ReasoningPartAdded) Reset() {
 	*x = ReasoningPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2347,7 @@ func (x *ReasoningPartAdded) String() string {
 func (*ReasoningPartAdded) ProtoMessage() {}
 
 func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2360,7 @@ func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartAdded.ProtoReflect.Descriptor instead.
 func (*ReasoningPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReasoningPartAdded) GetOutputIndex() int32 {
@@ -2205,7 +2390,7 @@ type ReasoningPartDone struct {
 
 func (x *ReasoningPartDone) Reset() {
 	*x = ReasoningPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2402,7 @@ func (x *ReasoningPartDone) String() string {
 func (*ReasoningPartDone) ProtoMessage() {}
 
 func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2415,7 @@ func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartDone.ProtoReflect.Descriptor instead.
 func (*ReasoningPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReasoningPartDone) GetOutputIndex() int32 {
@@ -2266,7 +2451,7 @@ type ReasoningDelta struct {
 
 func (x *ReasoningDelta) Reset() {
 	*x = ReasoningDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2463,7 @@ func (x *ReasoningDelta) String() string {
 func (*ReasoningDelta) ProtoMessage() {}
 
 func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2476,7 @@ func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDelta.ProtoReflect.Descriptor instead.
 func (*ReasoningDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReasoningDelta) GetOutputIndex() int32 {
@@ -2328,7 +2513,7 @@ type ReasoningDone struct {
 
 func (x *ReasoningDone) Reset() {
 	*x = ReasoningDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2525,7 @@ func (x *ReasoningDone) String() string {
 func (*ReasoningDone) ProtoMessage() {}
 
 func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2538,7 @@ func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDone.ProtoReflect.Descriptor instead.
 func (*ReasoningDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReasoningDone) GetOutputIndex() int32 {
@@ -2389,7 +2574,7 @@ type ToolArgumentsDelta struct {
 
 func (x *ToolArgumentsDelta) Reset() {
 	*x = ToolArgumentsDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2586,7 @@ func (x *ToolArgumentsDelta) String() string {
 func (*ToolArgumentsDelta) ProtoMessage() {}
 
 func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2599,7 @@ func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDelta.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ToolArgumentsDelta) GetOutputIndex() int32 {
@@ -2451,7 +2636,7 @@ type ToolArgumentsDone struct {
 
 func (x *ToolArgumentsDone) Reset() {
 	*x = ToolArgumentsDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2648,7 @@ func (x *ToolArgumentsDone) String() string {
 func (*ToolArgumentsDone) ProtoMessage() {}
 
 func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2661,7 @@ func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDone.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ToolArgumentsDone) GetOutputIndex() int32 {
@@ -2512,7 +2697,7 @@ type FunctionArgumentsDelta struct {
 
 func (x *FunctionArgumentsDelta) Reset() {
 	*x = FunctionArgumentsDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2709,7 @@ func (x *FunctionArgumentsDelta) String() string {
 func (*FunctionArgumentsDelta) ProtoMessage() {}
 
 func (x *FunctionArgumentsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2722,7 @@ func (x *FunctionArgumentsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionArgumentsDelta.ProtoReflect.Descriptor instead.
 func (*FunctionArgumentsDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{29}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FunctionArgumentsDelta) GetOutputIndex() int32 {
@@ -2576,7 +2761,7 @@ type FunctionArgumentsDone struct {
 
 func (x *FunctionArgumentsDone) Reset() {
 	*x = FunctionArgumentsDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2588,7 +2773,7 @@ func (x *FunctionArgumentsDone) String() string {
 func (*FunctionArgumentsDone) ProtoMessage() {}
 
 func (x *FunctionArgumentsDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2601,7 +2786,7 @@ func (x *FunctionArgumentsDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionArgumentsDone.ProtoReflect.Descriptor instead.
 func (*FunctionArgumentsDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{30}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FunctionArgumentsDone) GetOutputIndex() int32 {
@@ -2632,6 +2817,297 @@ func (x *FunctionArgumentsDone) GetArguments() string {
 	return ""
 }
 
+type CodeInProgress struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	// Rendered.
+	ItemId        string `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeInProgress) Reset() {
+	*x = CodeInProgress{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeInProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeInProgress) ProtoMessage() {}
+
+func (x *CodeInProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeInProgress.ProtoReflect.Descriptor instead.
+func (*CodeInProgress) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CodeInProgress) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *CodeInProgress) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+type CodeDelta struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	Delta       string                 `protobuf:"bytes,2,opt,name=delta" json:"delta,omitempty"`
+	// Rendered.
+	ItemId        string `protobuf:"bytes,3,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeDelta) Reset() {
+	*x = CodeDelta{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeDelta) ProtoMessage() {}
+
+func (x *CodeDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeDelta.ProtoReflect.Descriptor instead.
+func (*CodeDelta) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CodeDelta) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *CodeDelta) GetDelta() string {
+	if x != nil {
+		return x.Delta
+	}
+	return ""
+}
+
+func (x *CodeDelta) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+type CodeDone struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	// Rendered.
+	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	// Rendered.
+	Code          string `protobuf:"bytes,3,opt,name=code" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeDone) Reset() {
+	*x = CodeDone{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeDone) ProtoMessage() {}
+
+func (x *CodeDone) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeDone.ProtoReflect.Descriptor instead.
+func (*CodeDone) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CodeDone) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *CodeDone) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+func (x *CodeDone) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type CodeInterpreting struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	// Rendered.
+	ItemId        string `protobuf:"bytes,2,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeInterpreting) Reset() {
+	*x = CodeInterpreting{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeInterpreting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeInterpreting) ProtoMessage() {}
+
+func (x *CodeInterpreting) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeInterpreting.ProtoReflect.Descriptor instead.
+func (*CodeInterpreting) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CodeInterpreting) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *CodeInterpreting) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
+type CodeCompleted struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
+	// What it printed; the item carries it once done.
+	Logs string `protobuf:"bytes,2,opt,name=logs" json:"logs,omitempty"`
+	// Rendered.
+	ItemId        string `protobuf:"bytes,3,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeCompleted) Reset() {
+	*x = CodeCompleted{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeCompleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeCompleted) ProtoMessage() {}
+
+func (x *CodeCompleted) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeCompleted.ProtoReflect.Descriptor instead.
+func (*CodeCompleted) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CodeCompleted) GetOutputIndex() int32 {
+	if x != nil {
+		return x.OutputIndex
+	}
+	return 0
+}
+
+func (x *CodeCompleted) GetLogs() string {
+	if x != nil {
+		return x.Logs
+	}
+	return ""
+}
+
+func (x *CodeCompleted) GetItemId() string {
+	if x != nil {
+		return x.ItemId
+	}
+	return ""
+}
+
 type ToolInProgress struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	OutputIndex int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
@@ -2643,7 +3119,7 @@ type ToolInProgress struct {
 
 func (x *ToolInProgress) Reset() {
 	*x = ToolInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[31]
+	mi := &file_anton_v1_response_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +3131,7 @@ func (x *ToolInProgress) String() string {
 func (*ToolInProgress) ProtoMessage() {}
 
 func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[31]
+	mi := &file_anton_v1_response_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +3144,7 @@ func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolInProgress.ProtoReflect.Descriptor instead.
 func (*ToolInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{31}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ToolInProgress) GetOutputIndex() int32 {
@@ -2698,7 +3174,7 @@ type ToolCompleted struct {
 
 func (x *ToolCompleted) Reset() {
 	*x = ToolCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	mi := &file_anton_v1_response_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +3186,7 @@ func (x *ToolCompleted) String() string {
 func (*ToolCompleted) ProtoMessage() {}
 
 func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	mi := &file_anton_v1_response_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +3199,7 @@ func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCompleted.ProtoReflect.Descriptor instead.
 func (*ToolCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{32}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ToolCompleted) GetOutputIndex() int32 {
@@ -2759,7 +3235,7 @@ type ToolFailed struct {
 
 func (x *ToolFailed) Reset() {
 	*x = ToolFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	mi := &file_anton_v1_response_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +3247,7 @@ func (x *ToolFailed) String() string {
 func (*ToolFailed) ProtoMessage() {}
 
 func (x *ToolFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	mi := &file_anton_v1_response_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +3260,7 @@ func (x *ToolFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolFailed.ProtoReflect.Descriptor instead.
 func (*ToolFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{33}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ToolFailed) GetOutputIndex() int32 {
@@ -2819,7 +3295,7 @@ type ResponseCompleted struct {
 
 func (x *ResponseCompleted) Reset() {
 	*x = ResponseCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	mi := &file_anton_v1_response_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +3307,7 @@ func (x *ResponseCompleted) String() string {
 func (*ResponseCompleted) ProtoMessage() {}
 
 func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	mi := &file_anton_v1_response_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +3320,7 @@ func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseCompleted.ProtoReflect.Descriptor instead.
 func (*ResponseCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{34}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResponseCompleted) GetUsage() *Usage {
@@ -2874,7 +3350,7 @@ type ResponseIncomplete struct {
 
 func (x *ResponseIncomplete) Reset() {
 	*x = ResponseIncomplete{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	mi := &file_anton_v1_response_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +3362,7 @@ func (x *ResponseIncomplete) String() string {
 func (*ResponseIncomplete) ProtoMessage() {}
 
 func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	mi := &file_anton_v1_response_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3375,7 @@ func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseIncomplete.ProtoReflect.Descriptor instead.
 func (*ResponseIncomplete) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{35}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResponseIncomplete) GetReason() string {
@@ -2935,7 +3411,7 @@ type ResponseFailed struct {
 
 func (x *ResponseFailed) Reset() {
 	*x = ResponseFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	mi := &file_anton_v1_response_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3423,7 @@ func (x *ResponseFailed) String() string {
 func (*ResponseFailed) ProtoMessage() {}
 
 func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	mi := &file_anton_v1_response_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3436,7 @@ func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFailed.ProtoReflect.Descriptor instead.
 func (*ResponseFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{36}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResponseFailed) GetError() *ResponseError {
@@ -2988,7 +3464,7 @@ var File_anton_v1_response_events_proto protoreflect.FileDescriptor
 
 const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1eanton/v1/response_events.proto\x12\banton.v1\"\xee\r\n" +
+	"\x1eanton/v1/response_events.proto\x12\banton.v1\"\xaa\x10\n" +
 	"\rResponseEvent\x12'\n" +
 	"\x0fsequence_number\x18\x01 \x01(\x05R\x0esequenceNumber\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x01R\x04atMs\x12'\n" +
@@ -3017,7 +3493,13 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\vtool_failed\x18\x1b \x01(\v2\x14.anton.v1.ToolFailedH\x00R\n" +
 	"toolFailed\x12\\\n" +
 	"\x18function_arguments_delta\x18\x1c \x01(\v2 .anton.v1.FunctionArgumentsDeltaH\x00R\x16functionArgumentsDelta\x12Y\n" +
-	"\x17function_arguments_done\x18\x1d \x01(\v2\x1f.anton.v1.FunctionArgumentsDoneH\x00R\x15functionArgumentsDone\x12;\n" +
+	"\x17function_arguments_done\x18\x1d \x01(\v2\x1f.anton.v1.FunctionArgumentsDoneH\x00R\x15functionArgumentsDone\x12D\n" +
+	"\x10code_in_progress\x18\x1e \x01(\v2\x18.anton.v1.CodeInProgressH\x00R\x0ecodeInProgress\x124\n" +
+	"\n" +
+	"code_delta\x18\x1f \x01(\v2\x13.anton.v1.CodeDeltaH\x00R\tcodeDelta\x121\n" +
+	"\tcode_done\x18  \x01(\v2\x12.anton.v1.CodeDoneH\x00R\bcodeDone\x12I\n" +
+	"\x11code_interpreting\x18! \x01(\v2\x1a.anton.v1.CodeInterpretingH\x00R\x10codeInterpreting\x12@\n" +
+	"\x0ecode_completed\x18\" \x01(\v2\x17.anton.v1.CodeCompletedH\x00R\rcodeCompleted\x12;\n" +
 	"\tcompleted\x18( \x01(\v2\x1b.anton.v1.ResponseCompletedH\x00R\tcompleted\x12>\n" +
 	"\n" +
 	"incomplete\x18) \x01(\v2\x1c.anton.v1.ResponseIncompleteH\x00R\n" +
@@ -3047,7 +3529,7 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\aoptions\x18\x11 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x03\n" +
 	"\x0eRequestOptions\x12,\n" +
 	"\x05tools\x18\x01 \x03(\v2\x16.anton.v1.FunctionToolR\x05tools\x125\n" +
 	"\vtool_choice\x18\x02 \x01(\v2\x14.anton.v1.ToolChoiceR\n" +
@@ -3063,7 +3545,8 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"textFormat\x12\x1c\n" +
 	"\tverbosity\x18\t \x01(\tR\tverbosity\x12\x12\n" +
 	"\x04user\x18\n" +
-	" \x01(\tR\x04user\"\x83\x01\n" +
+	" \x01(\tR\x04user\x12\x12\n" +
+	"\x04stop\x18\v \x03(\tR\x04stop\"\x83\x01\n" +
 	"\fFunctionTool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1e\n" +
@@ -3093,7 +3576,7 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\finput_tokens\x18\x01 \x01(\x05R\vinputTokens\x12#\n" +
 	"\rcached_tokens\x18\x02 \x01(\x05R\fcachedTokens\x12#\n" +
 	"\routput_tokens\x18\x03 \x01(\x05R\foutputTokens\x12)\n" +
-	"\x10reasoning_tokens\x18\x04 \x01(\x05R\x0freasoningTokens\"\x95\x02\n" +
+	"\x10reasoning_tokens\x18\x04 \x01(\x05R\x0freasoningTokens\"\xbf\x02\n" +
 	"\n" +
 	"OutputItem\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -3101,7 +3584,8 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\v2\x15.anton.v1.MessageItemH\x00R\amessage\x127\n" +
 	"\treasoning\x18\x04 \x01(\v2\x17.anton.v1.ReasoningItemH\x00R\treasoning\x12(\n" +
 	"\x04tool\x18\x05 \x01(\v2\x12.anton.v1.ToolItemH\x00R\x04tool\x12A\n" +
-	"\rfunction_call\x18\x06 \x01(\v2\x1a.anton.v1.FunctionCallItemH\x00R\ffunctionCallB\x06\n" +
+	"\rfunction_call\x18\x06 \x01(\v2\x1a.anton.v1.FunctionCallItemH\x00R\ffunctionCall\x12(\n" +
+	"\x04code\x18\a \x01(\v2\x12.anton.v1.CodeItemH\x00R\x04codeB\x06\n" +
 	"\x04item\"!\n" +
 	"\vMessageItem\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"#\n" +
@@ -3116,13 +3600,18 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\x10FunctionCallItem\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
-	"\targuments\x18\x03 \x01(\tR\targuments\"\x8b\x01\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"]\n" +
+	"\bCodeItem\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x10\n" +
+	"\x03pad\x18\x02 \x01(\tR\x03pad\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x12\n" +
+	"\x04logs\x18\x04 \x01(\tR\x04logs\"\x8b\x01\n" +
 	"\x0fResponseCreated\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12.\n" +
 	"\bresponse\x18\x02 \x01(\v2\x12.anton.v1.ResponseR\bresponse\x122\n" +
 	"\aoptions\x18\x03 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\"D\n" +
 	"\x12ResponseInProgress\x12.\n" +
-	"\bresponse\x18\x01 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"\xc6\x02\n" +
+	"\bresponse\x18\x01 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"\xe7\x02\n" +
 	"\aThought\x12!\n" +
 	"\fthought_role\x18\x01 \x01(\tR\vthoughtRole\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x14\n" +
@@ -3136,7 +3625,9 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"toolAction\x12\x18\n" +
 	"\asubtype\x18\t \x01(\tR\asubtype\x12.\n" +
 	"\bresponse\x18\n" +
-	" \x01(\v2\x12.anton.v1.ResponseR\bresponse\"^\n" +
+	" \x01(\v2\x12.anton.v1.ResponseR\bresponse\x12\x1f\n" +
+	"\vcell_status\x18\v \x01(\tR\n" +
+	"cellStatus\"^\n" +
 	"\x0fOutputItemAdded\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12(\n" +
 	"\x04item\x18\x02 \x01(\v2\x14.anton.v1.OutputItemR\x04item\"]\n" +
@@ -3194,6 +3685,24 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
 	"\targuments\x18\x04 \x01(\tR\targuments\"L\n" +
+	"\x0eCodeInProgress\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
+	"\aitem_id\x18\x02 \x01(\tR\x06itemId\"]\n" +
+	"\tCodeDelta\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x14\n" +
+	"\x05delta\x18\x02 \x01(\tR\x05delta\x12\x17\n" +
+	"\aitem_id\x18\x03 \x01(\tR\x06itemId\"Z\n" +
+	"\bCodeDone\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
+	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\"N\n" +
+	"\x10CodeInterpreting\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
+	"\aitem_id\x18\x02 \x01(\tR\x06itemId\"_\n" +
+	"\rCodeCompleted\x12!\n" +
+	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x12\n" +
+	"\x04logs\x18\x02 \x01(\tR\x04logs\x12\x17\n" +
+	"\aitem_id\x18\x03 \x01(\tR\x06itemId\"L\n" +
 	"\x0eToolInProgress\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12\x17\n" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\"c\n" +
@@ -3231,7 +3740,7 @@ func file_anton_v1_response_events_proto_rawDescGZIP() []byte {
 	return file_anton_v1_response_events_proto_rawDescData
 }
 
-var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_anton_v1_response_events_proto_goTypes = []any{
 	(*ResponseEvent)(nil),          // 0: anton.v1.ResponseEvent
 	(*Response)(nil),               // 1: anton.v1.Response
@@ -3247,86 +3756,98 @@ var file_anton_v1_response_events_proto_goTypes = []any{
 	(*ReasoningItem)(nil),          // 11: anton.v1.ReasoningItem
 	(*ToolItem)(nil),               // 12: anton.v1.ToolItem
 	(*FunctionCallItem)(nil),       // 13: anton.v1.FunctionCallItem
-	(*ResponseCreated)(nil),        // 14: anton.v1.ResponseCreated
-	(*ResponseInProgress)(nil),     // 15: anton.v1.ResponseInProgress
-	(*Thought)(nil),                // 16: anton.v1.Thought
-	(*OutputItemAdded)(nil),        // 17: anton.v1.OutputItemAdded
-	(*OutputItemDone)(nil),         // 18: anton.v1.OutputItemDone
-	(*ContentPartAdded)(nil),       // 19: anton.v1.ContentPartAdded
-	(*ContentPartDone)(nil),        // 20: anton.v1.ContentPartDone
-	(*OutputTextDelta)(nil),        // 21: anton.v1.OutputTextDelta
-	(*OutputTextDone)(nil),         // 22: anton.v1.OutputTextDone
-	(*ReasoningPartAdded)(nil),     // 23: anton.v1.ReasoningPartAdded
-	(*ReasoningPartDone)(nil),      // 24: anton.v1.ReasoningPartDone
-	(*ReasoningDelta)(nil),         // 25: anton.v1.ReasoningDelta
-	(*ReasoningDone)(nil),          // 26: anton.v1.ReasoningDone
-	(*ToolArgumentsDelta)(nil),     // 27: anton.v1.ToolArgumentsDelta
-	(*ToolArgumentsDone)(nil),      // 28: anton.v1.ToolArgumentsDone
-	(*FunctionArgumentsDelta)(nil), // 29: anton.v1.FunctionArgumentsDelta
-	(*FunctionArgumentsDone)(nil),  // 30: anton.v1.FunctionArgumentsDone
-	(*ToolInProgress)(nil),         // 31: anton.v1.ToolInProgress
-	(*ToolCompleted)(nil),          // 32: anton.v1.ToolCompleted
-	(*ToolFailed)(nil),             // 33: anton.v1.ToolFailed
-	(*ResponseCompleted)(nil),      // 34: anton.v1.ResponseCompleted
-	(*ResponseIncomplete)(nil),     // 35: anton.v1.ResponseIncomplete
-	(*ResponseFailed)(nil),         // 36: anton.v1.ResponseFailed
-	nil,                            // 37: anton.v1.Response.MetadataEntry
+	(*CodeItem)(nil),               // 14: anton.v1.CodeItem
+	(*ResponseCreated)(nil),        // 15: anton.v1.ResponseCreated
+	(*ResponseInProgress)(nil),     // 16: anton.v1.ResponseInProgress
+	(*Thought)(nil),                // 17: anton.v1.Thought
+	(*OutputItemAdded)(nil),        // 18: anton.v1.OutputItemAdded
+	(*OutputItemDone)(nil),         // 19: anton.v1.OutputItemDone
+	(*ContentPartAdded)(nil),       // 20: anton.v1.ContentPartAdded
+	(*ContentPartDone)(nil),        // 21: anton.v1.ContentPartDone
+	(*OutputTextDelta)(nil),        // 22: anton.v1.OutputTextDelta
+	(*OutputTextDone)(nil),         // 23: anton.v1.OutputTextDone
+	(*ReasoningPartAdded)(nil),     // 24: anton.v1.ReasoningPartAdded
+	(*ReasoningPartDone)(nil),      // 25: anton.v1.ReasoningPartDone
+	(*ReasoningDelta)(nil),         // 26: anton.v1.ReasoningDelta
+	(*ReasoningDone)(nil),          // 27: anton.v1.ReasoningDone
+	(*ToolArgumentsDelta)(nil),     // 28: anton.v1.ToolArgumentsDelta
+	(*ToolArgumentsDone)(nil),      // 29: anton.v1.ToolArgumentsDone
+	(*FunctionArgumentsDelta)(nil), // 30: anton.v1.FunctionArgumentsDelta
+	(*FunctionArgumentsDone)(nil),  // 31: anton.v1.FunctionArgumentsDone
+	(*CodeInProgress)(nil),         // 32: anton.v1.CodeInProgress
+	(*CodeDelta)(nil),              // 33: anton.v1.CodeDelta
+	(*CodeDone)(nil),               // 34: anton.v1.CodeDone
+	(*CodeInterpreting)(nil),       // 35: anton.v1.CodeInterpreting
+	(*CodeCompleted)(nil),          // 36: anton.v1.CodeCompleted
+	(*ToolInProgress)(nil),         // 37: anton.v1.ToolInProgress
+	(*ToolCompleted)(nil),          // 38: anton.v1.ToolCompleted
+	(*ToolFailed)(nil),             // 39: anton.v1.ToolFailed
+	(*ResponseCompleted)(nil),      // 40: anton.v1.ResponseCompleted
+	(*ResponseIncomplete)(nil),     // 41: anton.v1.ResponseIncomplete
+	(*ResponseFailed)(nil),         // 42: anton.v1.ResponseFailed
+	nil,                            // 43: anton.v1.Response.MetadataEntry
 }
 var file_anton_v1_response_events_proto_depIdxs = []int32{
-	14, // 0: anton.v1.ResponseEvent.created:type_name -> anton.v1.ResponseCreated
-	15, // 1: anton.v1.ResponseEvent.in_progress:type_name -> anton.v1.ResponseInProgress
-	16, // 2: anton.v1.ResponseEvent.thought:type_name -> anton.v1.Thought
-	17, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
-	18, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
-	19, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
-	20, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
-	21, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
-	22, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
-	23, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
-	24, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
-	25, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
-	26, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
-	27, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
-	28, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
-	31, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
-	32, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
-	33, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
-	29, // 18: anton.v1.ResponseEvent.function_arguments_delta:type_name -> anton.v1.FunctionArgumentsDelta
-	30, // 19: anton.v1.ResponseEvent.function_arguments_done:type_name -> anton.v1.FunctionArgumentsDone
-	34, // 20: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
-	35, // 21: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
-	36, // 22: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
-	9,  // 23: anton.v1.Response.output:type_name -> anton.v1.OutputItem
-	7,  // 24: anton.v1.Response.error:type_name -> anton.v1.ResponseError
-	37, // 25: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
-	8,  // 26: anton.v1.Response.usage:type_name -> anton.v1.Usage
-	2,  // 27: anton.v1.Response.options:type_name -> anton.v1.RequestOptions
-	3,  // 28: anton.v1.RequestOptions.tools:type_name -> anton.v1.FunctionTool
-	4,  // 29: anton.v1.RequestOptions.tool_choice:type_name -> anton.v1.ToolChoice
-	5,  // 30: anton.v1.RequestOptions.reasoning:type_name -> anton.v1.Reasoning
-	6,  // 31: anton.v1.RequestOptions.text_format:type_name -> anton.v1.TextFormat
-	10, // 32: anton.v1.OutputItem.message:type_name -> anton.v1.MessageItem
-	11, // 33: anton.v1.OutputItem.reasoning:type_name -> anton.v1.ReasoningItem
-	12, // 34: anton.v1.OutputItem.tool:type_name -> anton.v1.ToolItem
-	13, // 35: anton.v1.OutputItem.function_call:type_name -> anton.v1.FunctionCallItem
-	1,  // 36: anton.v1.ResponseCreated.response:type_name -> anton.v1.Response
-	2,  // 37: anton.v1.ResponseCreated.options:type_name -> anton.v1.RequestOptions
-	1,  // 38: anton.v1.ResponseInProgress.response:type_name -> anton.v1.Response
-	1,  // 39: anton.v1.Thought.response:type_name -> anton.v1.Response
-	9,  // 40: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
-	9,  // 41: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
-	8,  // 42: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
-	1,  // 43: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
-	8,  // 44: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
-	1,  // 45: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
-	7,  // 46: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
-	8,  // 47: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
-	1,  // 48: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	15, // 0: anton.v1.ResponseEvent.created:type_name -> anton.v1.ResponseCreated
+	16, // 1: anton.v1.ResponseEvent.in_progress:type_name -> anton.v1.ResponseInProgress
+	17, // 2: anton.v1.ResponseEvent.thought:type_name -> anton.v1.Thought
+	18, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
+	19, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
+	20, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
+	21, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
+	22, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
+	23, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
+	24, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
+	25, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
+	26, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
+	27, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
+	28, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
+	29, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
+	37, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
+	38, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
+	39, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
+	30, // 18: anton.v1.ResponseEvent.function_arguments_delta:type_name -> anton.v1.FunctionArgumentsDelta
+	31, // 19: anton.v1.ResponseEvent.function_arguments_done:type_name -> anton.v1.FunctionArgumentsDone
+	32, // 20: anton.v1.ResponseEvent.code_in_progress:type_name -> anton.v1.CodeInProgress
+	33, // 21: anton.v1.ResponseEvent.code_delta:type_name -> anton.v1.CodeDelta
+	34, // 22: anton.v1.ResponseEvent.code_done:type_name -> anton.v1.CodeDone
+	35, // 23: anton.v1.ResponseEvent.code_interpreting:type_name -> anton.v1.CodeInterpreting
+	36, // 24: anton.v1.ResponseEvent.code_completed:type_name -> anton.v1.CodeCompleted
+	40, // 25: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
+	41, // 26: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
+	42, // 27: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
+	9,  // 28: anton.v1.Response.output:type_name -> anton.v1.OutputItem
+	7,  // 29: anton.v1.Response.error:type_name -> anton.v1.ResponseError
+	43, // 30: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
+	8,  // 31: anton.v1.Response.usage:type_name -> anton.v1.Usage
+	2,  // 32: anton.v1.Response.options:type_name -> anton.v1.RequestOptions
+	3,  // 33: anton.v1.RequestOptions.tools:type_name -> anton.v1.FunctionTool
+	4,  // 34: anton.v1.RequestOptions.tool_choice:type_name -> anton.v1.ToolChoice
+	5,  // 35: anton.v1.RequestOptions.reasoning:type_name -> anton.v1.Reasoning
+	6,  // 36: anton.v1.RequestOptions.text_format:type_name -> anton.v1.TextFormat
+	10, // 37: anton.v1.OutputItem.message:type_name -> anton.v1.MessageItem
+	11, // 38: anton.v1.OutputItem.reasoning:type_name -> anton.v1.ReasoningItem
+	12, // 39: anton.v1.OutputItem.tool:type_name -> anton.v1.ToolItem
+	13, // 40: anton.v1.OutputItem.function_call:type_name -> anton.v1.FunctionCallItem
+	14, // 41: anton.v1.OutputItem.code:type_name -> anton.v1.CodeItem
+	1,  // 42: anton.v1.ResponseCreated.response:type_name -> anton.v1.Response
+	2,  // 43: anton.v1.ResponseCreated.options:type_name -> anton.v1.RequestOptions
+	1,  // 44: anton.v1.ResponseInProgress.response:type_name -> anton.v1.Response
+	1,  // 45: anton.v1.Thought.response:type_name -> anton.v1.Response
+	9,  // 46: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
+	9,  // 47: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
+	8,  // 48: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
+	1,  // 49: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
+	8,  // 50: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
+	1,  // 51: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
+	7,  // 52: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
+	8,  // 53: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
+	1,  // 54: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_response_events_proto_init() }
@@ -3355,6 +3876,11 @@ func file_anton_v1_response_events_proto_init() {
 		(*ResponseEvent_ToolFailed)(nil),
 		(*ResponseEvent_FunctionArgumentsDelta)(nil),
 		(*ResponseEvent_FunctionArgumentsDone)(nil),
+		(*ResponseEvent_CodeInProgress)(nil),
+		(*ResponseEvent_CodeDelta)(nil),
+		(*ResponseEvent_CodeDone)(nil),
+		(*ResponseEvent_CodeInterpreting)(nil),
+		(*ResponseEvent_CodeCompleted)(nil),
 		(*ResponseEvent_Completed)(nil),
 		(*ResponseEvent_Incomplete)(nil),
 		(*ResponseEvent_Failed)(nil),
@@ -3364,6 +3890,7 @@ func file_anton_v1_response_events_proto_init() {
 		(*OutputItem_Reasoning)(nil),
 		(*OutputItem_Tool)(nil),
 		(*OutputItem_FunctionCall)(nil),
+		(*OutputItem_Code)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3371,7 +3898,7 @@ func file_anton_v1_response_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_response_events_proto_rawDesc), len(file_anton_v1_response_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

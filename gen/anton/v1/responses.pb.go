@@ -47,8 +47,12 @@ type CreateResponseRequest struct {
 	DisabledConnections    []*Connection   `protobuf:"bytes,10,rep,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
 	HasDisabledConnections bool            `protobuf:"varint,11,opt,name=has_disabled_connections,json=hasDisabledConnections" json:"has_disabled_connections,omitempty"`
 	Options                *RequestOptions `protobuf:"bytes,12,opt,name=options" json:"options,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// Of the caller's choice, at most 255 bytes. The same request with a key that
+	// was used within a day begins no turn, but follows the one that it began.
+	// Errors: ALREADY_EXISTS if the key came with another request.
+	IdempotencyKey string `protobuf:"bytes,13,opt,name=idempotency_key,json=idempotencyKey" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateResponseRequest) Reset() {
@@ -163,6 +167,13 @@ func (x *CreateResponseRequest) GetOptions() *RequestOptions {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *CreateResponseRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
 }
 
 // InputItem is a message, or one of the things that can stand instead of it.
@@ -1425,7 +1436,7 @@ var File_anton_v1_responses_proto protoreflect.FileDescriptor
 
 const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xf1\x04\n" +
+	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\x9a\x05\n" +
 	"\x15CreateResponseRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12)\n" +
 	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05input\x12\"\n" +
@@ -1439,7 +1450,8 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\x14disabled_connections\x18\n" +
 	" \x03(\v2\x14.anton.v1.ConnectionR\x13disabledConnections\x128\n" +
 	"\x18has_disabled_connections\x18\v \x01(\bR\x16hasDisabledConnections\x122\n" +
-	"\aoptions\x18\f \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x1a;\n" +
+	"\aoptions\x18\f \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x12'\n" +
+	"\x0fidempotency_key\x18\r \x01(\tR\x0eidempotencyKey\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x02\n" +

@@ -108,8 +108,10 @@ type Settings struct {
 	CompatConfigReady bool `protobuf:"varint,38,opt,name=compat_config_ready,json=config_ready" json:"compat_config_ready,omitempty"`
 	// compat: the page's spelling.
 	CompatConfigError string `protobuf:"bytes,39,opt,name=compat_config_error,json=config_error" json:"compat_config_error,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Model servers of this machine that answer. Offered, never used unasked.
+	LocalProviders []*LocalProvider `protobuf:"bytes,40,rep,name=local_providers,json=localProviders" json:"local_providers,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -415,17 +417,31 @@ func (x *Settings) GetCompatConfigError() string {
 	return ""
 }
 
+func (x *Settings) GetLocalProviders() []*LocalProvider {
+	if x != nil {
+		return x.LocalProviders
+	}
+	return nil
+}
+
 type SettingsProvider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// minds-cloud, anthropic, openai, gemini, openai-compatible or offline.
+	// minds-cloud, anthropic, openai, gemini, openai-compatible, ollama, lmstudio
+	// or offline.
 	Type string `protobuf:"bytes,1,opt,name=type" json:"type,omitempty"`
 	// "***" if set.
-	ApiKey        string `protobuf:"bytes,2,opt,name=api_key,json=apiKey" json:"api_key,omitempty"`
-	IsDefault     bool   `protobuf:"varint,3,opt,name=is_default,json=isDefault" json:"is_default,omitempty"`
-	BaseUrl       string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl" json:"base_url,omitempty"`
-	Name          string `protobuf:"bytes,5,opt,name=name" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ApiKey    string `protobuf:"bytes,2,opt,name=api_key,json=apiKey" json:"api_key,omitempty"`
+	IsDefault bool   `protobuf:"varint,3,opt,name=is_default,json=isDefault" json:"is_default,omitempty"`
+	BaseUrl   string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl" json:"base_url,omitempty"`
+	Name      string `protobuf:"bytes,5,opt,name=name" json:"name,omitempty"`
+	// The rest is set for minds-cloud only.
+	MindsUrl              *string `protobuf:"bytes,6,opt,name=minds_url,json=mindsUrl" json:"minds_url,omitempty"`
+	MindsMindName         *string `protobuf:"bytes,7,opt,name=minds_mind_name,json=mindsMindName" json:"minds_mind_name,omitempty"`
+	MindsDatasource       *string `protobuf:"bytes,8,opt,name=minds_datasource,json=mindsDatasource" json:"minds_datasource,omitempty"`
+	MindsDatasourceEngine *string `protobuf:"bytes,9,opt,name=minds_datasource_engine,json=mindsDatasourceEngine" json:"minds_datasource_engine,omitempty"`
+	MindsSslVerify        *bool   `protobuf:"varint,10,opt,name=minds_ssl_verify,json=mindsSslVerify" json:"minds_ssl_verify,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *SettingsProvider) Reset() {
@@ -493,6 +509,111 @@ func (x *SettingsProvider) GetName() string {
 	return ""
 }
 
+func (x *SettingsProvider) GetMindsUrl() string {
+	if x != nil && x.MindsUrl != nil {
+		return *x.MindsUrl
+	}
+	return ""
+}
+
+func (x *SettingsProvider) GetMindsMindName() string {
+	if x != nil && x.MindsMindName != nil {
+		return *x.MindsMindName
+	}
+	return ""
+}
+
+func (x *SettingsProvider) GetMindsDatasource() string {
+	if x != nil && x.MindsDatasource != nil {
+		return *x.MindsDatasource
+	}
+	return ""
+}
+
+func (x *SettingsProvider) GetMindsDatasourceEngine() string {
+	if x != nil && x.MindsDatasourceEngine != nil {
+		return *x.MindsDatasourceEngine
+	}
+	return ""
+}
+
+func (x *SettingsProvider) GetMindsSslVerify() bool {
+	if x != nil && x.MindsSslVerify != nil {
+		return *x.MindsSslVerify
+	}
+	return false
+}
+
+type LocalProvider struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ollama or lmstudio: a provider type, and the beginning of the names under
+	// which its models can be asked for: "ollama/NAME".
+	Type          string   `protobuf:"bytes,1,opt,name=type" json:"type,omitempty"`
+	Label         string   `protobuf:"bytes,2,opt,name=label" json:"label,omitempty"`
+	BaseUrl       string   `protobuf:"bytes,3,opt,name=base_url,json=baseUrl" json:"base_url,omitempty"`
+	Models        []string `protobuf:"bytes,4,rep,name=models" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocalProvider) Reset() {
+	*x = LocalProvider{}
+	mi := &file_anton_v1_settings_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocalProvider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocalProvider) ProtoMessage() {}
+
+func (x *LocalProvider) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocalProvider.ProtoReflect.Descriptor instead.
+func (*LocalProvider) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LocalProvider) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *LocalProvider) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *LocalProvider) GetBaseUrl() string {
+	if x != nil {
+		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *LocalProvider) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
 type ModelOverride struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ProviderType  string                 `protobuf:"bytes,1,opt,name=provider_type,json=providerType" json:"provider_type,omitempty"`
@@ -503,7 +624,7 @@ type ModelOverride struct {
 
 func (x *ModelOverride) Reset() {
 	*x = ModelOverride{}
-	mi := &file_anton_v1_settings_proto_msgTypes[3]
+	mi := &file_anton_v1_settings_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +636,7 @@ func (x *ModelOverride) String() string {
 func (*ModelOverride) ProtoMessage() {}
 
 func (x *ModelOverride) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_settings_proto_msgTypes[3]
+	mi := &file_anton_v1_settings_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +649,7 @@ func (x *ModelOverride) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelOverride.ProtoReflect.Descriptor instead.
 func (*ModelOverride) Descriptor() ([]byte, []int) {
-	return file_anton_v1_settings_proto_rawDescGZIP(), []int{3}
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ModelOverride) GetProviderType() string {
@@ -580,13 +701,16 @@ type UpdateSettingsRequest struct {
 	ModelMode *string             `protobuf:"bytes,31,opt,name=model_mode,json=modelMode" json:"model_mode,omitempty"`
 	// Objects shaped as ModelOverride, by role.
 	ModelOverrides *structpb.Struct `protobuf:"bytes,32,opt,name=model_overrides,json=modelOverrides" json:"model_overrides,omitempty"`
+	// ok, fail or untested, by type; anything else is left out. What clients knew
+	// of providers replaces what was remembered.
+	ProviderStatus *structpb.Struct `protobuf:"bytes,33,opt,name=provider_status,json=providerStatus" json:"provider_status,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpdateSettingsRequest) Reset() {
 	*x = UpdateSettingsRequest{}
-	mi := &file_anton_v1_settings_proto_msgTypes[4]
+	mi := &file_anton_v1_settings_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +722,7 @@ func (x *UpdateSettingsRequest) String() string {
 func (*UpdateSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_settings_proto_msgTypes[4]
+	mi := &file_anton_v1_settings_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +735,7 @@ func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_settings_proto_rawDescGZIP(), []int{4}
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UpdateSettingsRequest) GetPlanningProvider() string {
@@ -817,6 +941,13 @@ func (x *UpdateSettingsRequest) GetModelOverrides() *structpb.Struct {
 	return nil
 }
 
+func (x *UpdateSettingsRequest) GetProviderStatus() *structpb.Struct {
+	if x != nil {
+		return x.ProviderStatus
+	}
+	return nil
+}
+
 type UpdateSettingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "ok".
@@ -835,7 +966,7 @@ type UpdateSettingsResponse struct {
 
 func (x *UpdateSettingsResponse) Reset() {
 	*x = UpdateSettingsResponse{}
-	mi := &file_anton_v1_settings_proto_msgTypes[5]
+	mi := &file_anton_v1_settings_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +978,7 @@ func (x *UpdateSettingsResponse) String() string {
 func (*UpdateSettingsResponse) ProtoMessage() {}
 
 func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_settings_proto_msgTypes[5]
+	mi := &file_anton_v1_settings_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +991,7 @@ func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_settings_proto_rawDescGZIP(), []int{5}
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateSettingsResponse) GetStatus() string {
@@ -905,12 +1036,946 @@ func (x *UpdateSettingsResponse) GetCompatConfigError() string {
 	return ""
 }
 
+// Those fields of UpdateSettingsRequest that say who answers; or, with provider,
+// the one that is meant, as in ValidateProviderRequest.
+type ValidateSettingsRequest struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	PlanningProvider *string                `protobuf:"bytes,1,opt,name=planning_provider,json=planningProvider" json:"planning_provider,omitempty"`
+	PlanningModel    *string                `protobuf:"bytes,2,opt,name=planning_model,json=planningModel" json:"planning_model,omitempty"`
+	OpenaiBaseUrl    *string                `protobuf:"bytes,5,opt,name=openai_base_url,json=openaiBaseUrl" json:"openai_base_url,omitempty"`
+	AnthropicApiKey  *string                `protobuf:"bytes,6,opt,name=anthropic_api_key,json=anthropicApiKey" json:"anthropic_api_key,omitempty"`
+	OpenaiApiKey     *string                `protobuf:"bytes,7,opt,name=openai_api_key,json=openaiApiKey" json:"openai_api_key,omitempty"`
+	MindsApiKey      *string                `protobuf:"bytes,8,opt,name=minds_api_key,json=mindsApiKey" json:"minds_api_key,omitempty"`
+	MindsUrl         *string                `protobuf:"bytes,9,opt,name=minds_url,json=mindsUrl" json:"minds_url,omitempty"`
+	MindsSslVerify   *bool                  `protobuf:"varint,13,opt,name=minds_ssl_verify,json=mindsSslVerify" json:"minds_ssl_verify,omitempty"`
+	Providers        *structpb.ListValue    `protobuf:"bytes,30,opt,name=providers" json:"providers,omitempty"`
+	ModelMode        *string                `protobuf:"bytes,31,opt,name=model_mode,json=modelMode" json:"model_mode,omitempty"`
+	ModelOverrides   *structpb.Struct       `protobuf:"bytes,32,opt,name=model_overrides,json=modelOverrides" json:"model_overrides,omitempty"`
+	Provider         string                 `protobuf:"bytes,50,opt,name=provider" json:"provider,omitempty"`
+	ApiKey           string                 `protobuf:"bytes,51,opt,name=api_key,json=apiKey" json:"api_key,omitempty"`
+	BaseUrl          string                 `protobuf:"bytes,52,opt,name=base_url,json=baseUrl" json:"base_url,omitempty"`
+	Model            string                 `protobuf:"bytes,53,opt,name=model" json:"model,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ValidateSettingsRequest) Reset() {
+	*x = ValidateSettingsRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateSettingsRequest) ProtoMessage() {}
+
+func (x *ValidateSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateSettingsRequest.ProtoReflect.Descriptor instead.
+func (*ValidateSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ValidateSettingsRequest) GetPlanningProvider() string {
+	if x != nil && x.PlanningProvider != nil {
+		return *x.PlanningProvider
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetPlanningModel() string {
+	if x != nil && x.PlanningModel != nil {
+		return *x.PlanningModel
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetOpenaiBaseUrl() string {
+	if x != nil && x.OpenaiBaseUrl != nil {
+		return *x.OpenaiBaseUrl
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetAnthropicApiKey() string {
+	if x != nil && x.AnthropicApiKey != nil {
+		return *x.AnthropicApiKey
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetOpenaiApiKey() string {
+	if x != nil && x.OpenaiApiKey != nil {
+		return *x.OpenaiApiKey
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetMindsApiKey() string {
+	if x != nil && x.MindsApiKey != nil {
+		return *x.MindsApiKey
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetMindsUrl() string {
+	if x != nil && x.MindsUrl != nil {
+		return *x.MindsUrl
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetMindsSslVerify() bool {
+	if x != nil && x.MindsSslVerify != nil {
+		return *x.MindsSslVerify
+	}
+	return false
+}
+
+func (x *ValidateSettingsRequest) GetProviders() *structpb.ListValue {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+func (x *ValidateSettingsRequest) GetModelMode() string {
+	if x != nil && x.ModelMode != nil {
+		return *x.ModelMode
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetModelOverrides() *structpb.Struct {
+	if x != nil {
+		return x.ModelOverrides
+	}
+	return nil
+}
+
+func (x *ValidateSettingsRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetBaseUrl() string {
+	if x != nil {
+		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *ValidateSettingsRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type ValidateSettingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ok, needs_config (something is missing) or failed (it does not work).
+	Status      string `protobuf:"bytes,1,opt,name=status" json:"status,omitempty"`
+	ConfigReady bool   `protobuf:"varint,2,opt,name=config_ready,json=configReady" json:"config_ready,omitempty"`
+	ConfigError string `protobuf:"bytes,3,opt,name=config_error,json=configError" json:"config_error,omitempty"`
+	// The engine: offline, openai, openai-compatible or anthropic.
+	Provider string `protobuf:"bytes,4,opt,name=provider" json:"provider,omitempty"`
+	Model    string `protobuf:"bytes,5,opt,name=model" json:"model,omitempty"`
+	// What was found, for people.
+	Detail string `protobuf:"bytes,6,opt,name=detail" json:"detail,omitempty"`
+	// compat: the page's spelling.
+	CompatConfigReady bool `protobuf:"varint,7,opt,name=compat_config_ready,json=config_ready" json:"compat_config_ready,omitempty"`
+	// compat: the page's spelling.
+	CompatConfigError string `protobuf:"bytes,8,opt,name=compat_config_error,json=config_error" json:"compat_config_error,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ValidateSettingsResponse) Reset() {
+	*x = ValidateSettingsResponse{}
+	mi := &file_anton_v1_settings_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateSettingsResponse) ProtoMessage() {}
+
+func (x *ValidateSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateSettingsResponse.ProtoReflect.Descriptor instead.
+func (*ValidateSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ValidateSettingsResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ValidateSettingsResponse) GetConfigReady() bool {
+	if x != nil {
+		return x.ConfigReady
+	}
+	return false
+}
+
+func (x *ValidateSettingsResponse) GetConfigError() string {
+	if x != nil {
+		return x.ConfigError
+	}
+	return ""
+}
+
+func (x *ValidateSettingsResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ValidateSettingsResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ValidateSettingsResponse) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *ValidateSettingsResponse) GetCompatConfigReady() bool {
+	if x != nil {
+		return x.CompatConfigReady
+	}
+	return false
+}
+
+func (x *ValidateSettingsResponse) GetCompatConfigError() string {
+	if x != nil {
+		return x.CompatConfigError
+	}
+	return ""
+}
+
+type TestProvidersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects shaped as SettingsProvider, which need not be stored; "***" stands
+	// for the stored key. All that are set up if absent.
+	Providers     *structpb.ListValue `protobuf:"bytes,1,opt,name=providers" json:"providers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestProvidersRequest) Reset() {
+	*x = TestProvidersRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestProvidersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestProvidersRequest) ProtoMessage() {}
+
+func (x *TestProvidersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestProvidersRequest.ProtoReflect.Descriptor instead.
+func (*TestProvidersRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TestProvidersRequest) GetProviders() *structpb.ListValue {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+type TestProvidersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ok or fail, by type.
+	ProviderStatus map[string]string `protobuf:"bytes,1,rep,name=provider_status,json=providerStatus" json:"provider_status,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// "HTTP 200", "missing API key", …, by type.
+	ProviderStatusDetails map[string]string `protobuf:"bytes,2,rep,name=provider_status_details,json=providerStatusDetails" json:"provider_status_details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *TestProvidersResponse) Reset() {
+	*x = TestProvidersResponse{}
+	mi := &file_anton_v1_settings_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestProvidersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestProvidersResponse) ProtoMessage() {}
+
+func (x *TestProvidersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestProvidersResponse.ProtoReflect.Descriptor instead.
+func (*TestProvidersResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TestProvidersResponse) GetProviderStatus() map[string]string {
+	if x != nil {
+		return x.ProviderStatus
+	}
+	return nil
+}
+
+func (x *TestProvidersResponse) GetProviderStatusDetails() map[string]string {
+	if x != nil {
+		return x.ProviderStatusDetails
+	}
+	return nil
+}
+
+type ValidateProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A provider type, or "minds".
+	Provider *string `protobuf:"bytes,1,opt,name=provider" json:"provider,omitempty"`
+	// "***" stands for the stored key, which goes to the stored address only.
+	ApiKey *string `protobuf:"bytes,2,opt,name=api_key,json=apiKey" json:"api_key,omitempty"`
+	// The provider's own if empty.
+	BaseUrl string `protobuf:"bytes,3,opt,name=base_url,json=baseUrl" json:"base_url,omitempty"`
+	// Need not be known to the provider: some take any name.
+	Model         string `protobuf:"bytes,4,opt,name=model" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateProviderRequest) Reset() {
+	*x = ValidateProviderRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateProviderRequest) ProtoMessage() {}
+
+func (x *ValidateProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateProviderRequest.ProtoReflect.Descriptor instead.
+func (*ValidateProviderRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ValidateProviderRequest) GetProvider() string {
+	if x != nil && x.Provider != nil {
+		return *x.Provider
+	}
+	return ""
+}
+
+func (x *ValidateProviderRequest) GetApiKey() string {
+	if x != nil && x.ApiKey != nil {
+		return *x.ApiKey
+	}
+	return ""
+}
+
+func (x *ValidateProviderRequest) GetBaseUrl() string {
+	if x != nil {
+		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *ValidateProviderRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type ValidateProviderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ok    bool                   `protobuf:"varint,1,opt,name=ok" json:"ok,omitempty"`
+	// Why not, for people.
+	Error         string `protobuf:"bytes,2,opt,name=error" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateProviderResponse) Reset() {
+	*x = ValidateProviderResponse{}
+	mi := &file_anton_v1_settings_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateProviderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateProviderResponse) ProtoMessage() {}
+
+func (x *ValidateProviderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateProviderResponse.ProtoReflect.Descriptor instead.
+func (*ValidateProviderResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ValidateProviderResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *ValidateProviderResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type RevealKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// anthropic, openai, minds or another provider type that has a key.
+	Name          string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevealKeyRequest) Reset() {
+	*x = RevealKeyRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevealKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevealKeyRequest) ProtoMessage() {}
+
+func (x *RevealKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevealKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevealKeyRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RevealKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RevealKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty if no key is set.
+	Value         string `protobuf:"bytes,1,opt,name=value" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevealKeyResponse) Reset() {
+	*x = RevealKeyResponse{}
+	mi := &file_anton_v1_settings_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevealKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevealKeyResponse) ProtoMessage() {}
+
+func (x *RevealKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevealKeyResponse.ProtoReflect.Descriptor instead.
+func (*RevealKeyResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RevealKeyResponse) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type GetRawSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRawSettingsRequest) Reset() {
+	*x = GetRawSettingsRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRawSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRawSettingsRequest) ProtoMessage() {}
+
+func (x *GetRawSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRawSettingsRequest.ProtoReflect.Descriptor instead.
+func (*GetRawSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{15}
+}
+
+type RawSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name, unquoted.
+	Values map[string]string `protobuf:"bytes,1,rep,name=values" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The file as it is.
+	Content       string `protobuf:"bytes,2,opt,name=content" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawSettings) Reset() {
+	*x = RawSettings{}
+	mi := &file_anton_v1_settings_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawSettings) ProtoMessage() {}
+
+func (x *RawSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawSettings.ProtoReflect.Descriptor instead.
+func (*RawSettings) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RawSettings) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *RawSettings) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+type UpdateRawSettingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lines of NAME=value.
+	Content       *string `protobuf:"bytes,1,opt,name=content" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRawSettingsRequest) Reset() {
+	*x = UpdateRawSettingsRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRawSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRawSettingsRequest) ProtoMessage() {}
+
+func (x *UpdateRawSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRawSettingsRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRawSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UpdateRawSettingsRequest) GetContent() string {
+	if x != nil && x.Content != nil {
+		return *x.Content
+	}
+	return ""
+}
+
+type UpdateRawSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ok            bool                   `protobuf:"varint,1,opt,name=ok" json:"ok,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRawSettingsResponse) Reset() {
+	*x = UpdateRawSettingsResponse{}
+	mi := &file_anton_v1_settings_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRawSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRawSettingsResponse) ProtoMessage() {}
+
+func (x *UpdateRawSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRawSettingsResponse.ProtoReflect.Descriptor instead.
+func (*UpdateRawSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UpdateRawSettingsResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+type GetInstallStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetInstallStatusRequest) Reset() {
+	*x = GetInstallStatusRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetInstallStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetInstallStatusRequest) ProtoMessage() {}
+
+func (x *GetInstallStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetInstallStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetInstallStatusRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{19}
+}
+
+type InstallStatus struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AntonInstalled  bool                   `protobuf:"varint,1,opt,name=anton_installed,json=antonInstalled" json:"anton_installed,omitempty"`
+	ServerDepsReady bool                   `protobuf:"varint,2,opt,name=server_deps_ready,json=serverDepsReady" json:"server_deps_ready,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *InstallStatus) Reset() {
+	*x = InstallStatus{}
+	mi := &file_anton_v1_settings_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstallStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstallStatus) ProtoMessage() {}
+
+func (x *InstallStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstallStatus.ProtoReflect.Descriptor instead.
+func (*InstallStatus) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *InstallStatus) GetAntonInstalled() bool {
+	if x != nil {
+		return x.AntonInstalled
+	}
+	return false
+}
+
+func (x *InstallStatus) GetServerDepsReady() bool {
+	if x != nil {
+		return x.ServerDepsReady
+	}
+	return false
+}
+
+type GetConfiguredRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfiguredRequest) Reset() {
+	*x = GetConfiguredRequest{}
+	mi := &file_anton_v1_settings_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfiguredRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfiguredRequest) ProtoMessage() {}
+
+func (x *GetConfiguredRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfiguredRequest.ProtoReflect.Descriptor instead.
+func (*GetConfiguredRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{21}
+}
+
+type Configured struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Configured bool                   `protobuf:"varint,1,opt,name=configured" json:"configured,omitempty"`
+	// anthropic, minds (any server that speaks OpenAI's API) or empty.
+	Provider      string `protobuf:"bytes,2,opt,name=provider" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configured) Reset() {
+	*x = Configured{}
+	mi := &file_anton_v1_settings_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configured) ProtoMessage() {}
+
+func (x *Configured) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_settings_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configured.ProtoReflect.Descriptor instead.
+func (*Configured) Descriptor() ([]byte, []int) {
+	return file_anton_v1_settings_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Configured) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
+	}
+	return false
+}
+
+func (x *Configured) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
 var File_anton_v1_settings_proto protoreflect.FileDescriptor
 
 const file_anton_v1_settings_proto_rawDesc = "" +
 	"\n" +
-	"\x17anton/v1/settings.proto\x12\banton.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x14\n" +
-	"\x12GetSettingsRequest\"\xf7\x10\n" +
+	"\x17anton/v1/settings.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x14\n" +
+	"\x12GetSettingsRequest\"\xb9\x11\n" +
 	"\bSettings\x12+\n" +
 	"\x11planning_provider\x18\x01 \x01(\tR\x10planningProvider\x12%\n" +
 	"\x0eplanning_model\x18\x02 \x01(\tR\rplanningModel\x12'\n" +
@@ -954,7 +2019,8 @@ const file_anton_v1_settings_proto_rawDesc = "" +
 	"\x10recommended_pair\x18$ \x03(\v2'.anton.v1.Settings.RecommendedPairEntryR\x0frecommendedPair\x12O\n" +
 	"\x0fprovider_status\x18% \x03(\v2&.anton.v1.Settings.ProviderStatusEntryR\x0eproviderStatus\x12)\n" +
 	"\x13compat_config_ready\x18& \x01(\bR\fconfig_ready\x12)\n" +
-	"\x13compat_config_error\x18' \x01(\tR\fconfig_error\x1aZ\n" +
+	"\x13compat_config_error\x18' \x01(\tR\fconfig_error\x12@\n" +
+	"\x0flocal_providers\x18( \x03(\v2\x17.anton.v1.LocalProviderR\x0elocalProviders\x1aZ\n" +
 	"\x13ModelOverridesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.anton.v1.ModelOverrideR\x05value:\x028\x01\x1aE\n" +
@@ -969,18 +2035,28 @@ const file_anton_v1_settings_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1a.google.protobuf.ListValueR\x05value:\x028\x01\x1aA\n" +
 	"\x13ProviderStatusEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x03\n" +
 	"\x10SettingsProvider\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x17\n" +
 	"\aapi_key\x18\x02 \x01(\tR\x06apiKey\x12\x1d\n" +
 	"\n" +
 	"is_default\x18\x03 \x01(\bR\tisDefault\x12\x19\n" +
 	"\bbase_url\x18\x04 \x01(\tR\abaseUrl\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\"J\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\"\n" +
+	"\tminds_url\x18\x06 \x01(\tB\x05\xaa\x01\x02\b\x01R\bmindsUrl\x12-\n" +
+	"\x0fminds_mind_name\x18\a \x01(\tB\x05\xaa\x01\x02\b\x01R\rmindsMindName\x120\n" +
+	"\x10minds_datasource\x18\b \x01(\tB\x05\xaa\x01\x02\b\x01R\x0fmindsDatasource\x12=\n" +
+	"\x17minds_datasource_engine\x18\t \x01(\tB\x05\xaa\x01\x02\b\x01R\x15mindsDatasourceEngine\x12/\n" +
+	"\x10minds_ssl_verify\x18\n" +
+	" \x01(\bB\x05\xaa\x01\x02\b\x01R\x0emindsSslVerify\"l\n" +
+	"\rLocalProvider\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x19\n" +
+	"\bbase_url\x18\x03 \x01(\tR\abaseUrl\x12\x16\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models\"J\n" +
 	"\rModelOverride\x12#\n" +
 	"\rprovider_type\x18\x01 \x01(\tR\fproviderType\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model\"\xc3\n" +
-	"\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\"\x85\v\n" +
 	"\x15UpdateSettingsRequest\x122\n" +
 	"\x11planning_provider\x18\x01 \x01(\tB\x05\xaa\x01\x02\b\x01R\x10planningProvider\x12,\n" +
 	"\x0eplanning_model\x18\x02 \x01(\tB\x05\xaa\x01\x02\b\x01R\rplanningModel\x12.\n" +
@@ -1014,17 +2090,97 @@ const file_anton_v1_settings_proto_rawDesc = "" +
 	"\tproviders\x18\x1e \x01(\v2\x1a.google.protobuf.ListValueR\tproviders\x12$\n" +
 	"\n" +
 	"model_mode\x18\x1f \x01(\tB\x05\xaa\x01\x02\b\x01R\tmodelMode\x12@\n" +
-	"\x0fmodel_overrides\x18  \x01(\v2\x17.google.protobuf.StructR\x0emodelOverrides\"\xe6\x01\n" +
+	"\x0fmodel_overrides\x18  \x01(\v2\x17.google.protobuf.StructR\x0emodelOverrides\x12@\n" +
+	"\x0fprovider_status\x18! \x01(\v2\x17.google.protobuf.StructR\x0eproviderStatus\"\xe6\x01\n" +
 	"\x16UpdateSettingsResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x18\n" +
 	"\aupdated\x18\x02 \x03(\tR\aupdated\x12!\n" +
 	"\fconfig_ready\x18\x03 \x01(\bR\vconfigReady\x12!\n" +
 	"\fconfig_error\x18\x04 \x01(\tR\vconfigError\x12)\n" +
 	"\x13compat_config_ready\x18\x05 \x01(\bR\fconfig_ready\x12)\n" +
-	"\x13compat_config_error\x18\x06 \x01(\tR\fconfig_error2\xd6\x01\n" +
+	"\x13compat_config_error\x18\x06 \x01(\tR\fconfig_error\"\x92\x05\n" +
+	"\x17ValidateSettingsRequest\x122\n" +
+	"\x11planning_provider\x18\x01 \x01(\tB\x05\xaa\x01\x02\b\x01R\x10planningProvider\x12,\n" +
+	"\x0eplanning_model\x18\x02 \x01(\tB\x05\xaa\x01\x02\b\x01R\rplanningModel\x12-\n" +
+	"\x0fopenai_base_url\x18\x05 \x01(\tB\x05\xaa\x01\x02\b\x01R\ropenaiBaseUrl\x121\n" +
+	"\x11anthropic_api_key\x18\x06 \x01(\tB\x05\xaa\x01\x02\b\x01R\x0fanthropicApiKey\x12+\n" +
+	"\x0eopenai_api_key\x18\a \x01(\tB\x05\xaa\x01\x02\b\x01R\fopenaiApiKey\x12)\n" +
+	"\rminds_api_key\x18\b \x01(\tB\x05\xaa\x01\x02\b\x01R\vmindsApiKey\x12\"\n" +
+	"\tminds_url\x18\t \x01(\tB\x05\xaa\x01\x02\b\x01R\bmindsUrl\x12/\n" +
+	"\x10minds_ssl_verify\x18\r \x01(\bB\x05\xaa\x01\x02\b\x01R\x0emindsSslVerify\x128\n" +
+	"\tproviders\x18\x1e \x01(\v2\x1a.google.protobuf.ListValueR\tproviders\x12$\n" +
+	"\n" +
+	"model_mode\x18\x1f \x01(\tB\x05\xaa\x01\x02\b\x01R\tmodelMode\x12@\n" +
+	"\x0fmodel_overrides\x18  \x01(\v2\x17.google.protobuf.StructR\x0emodelOverrides\x12\x1a\n" +
+	"\bprovider\x182 \x01(\tR\bprovider\x12\x17\n" +
+	"\aapi_key\x183 \x01(\tR\x06apiKey\x12\x19\n" +
+	"\bbase_url\x184 \x01(\tR\abaseUrl\x12\x14\n" +
+	"\x05model\x185 \x01(\tR\x05model\"\x98\x02\n" +
+	"\x18ValidateSettingsResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12!\n" +
+	"\fconfig_ready\x18\x02 \x01(\bR\vconfigReady\x12!\n" +
+	"\fconfig_error\x18\x03 \x01(\tR\vconfigError\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05model\x18\x05 \x01(\tR\x05model\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\x12)\n" +
+	"\x13compat_config_ready\x18\a \x01(\bR\fconfig_ready\x12)\n" +
+	"\x13compat_config_error\x18\b \x01(\tR\fconfig_error\"P\n" +
+	"\x14TestProvidersRequest\x128\n" +
+	"\tproviders\x18\x01 \x01(\v2\x1a.google.protobuf.ListValueR\tproviders\"\xf6\x02\n" +
+	"\x15TestProvidersResponse\x12\\\n" +
+	"\x0fprovider_status\x18\x01 \x03(\v23.anton.v1.TestProvidersResponse.ProviderStatusEntryR\x0eproviderStatus\x12r\n" +
+	"\x17provider_status_details\x18\x02 \x03(\v2:.anton.v1.TestProvidersResponse.ProviderStatusDetailsEntryR\x15providerStatusDetails\x1aA\n" +
+	"\x13ProviderStatusEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aH\n" +
+	"\x1aProviderStatusDetailsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
+	"\x17ValidateProviderRequest\x12%\n" +
+	"\bprovider\x18\x01 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\bprovider\x12\"\n" +
+	"\aapi_key\x18\x02 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\x06apiKey\x12\x19\n" +
+	"\bbase_url\x18\x03 \x01(\tR\abaseUrl\x12\x14\n" +
+	"\x05model\x18\x04 \x01(\tR\x05model\"@\n" +
+	"\x18ValidateProviderResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\",\n" +
+	"\x10RevealKeyRequest\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x04name\")\n" +
+	"\x11RevealKeyResponse\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\"\x17\n" +
+	"\x15GetRawSettingsRequest\"\x9d\x01\n" +
+	"\vRawSettings\x129\n" +
+	"\x06values\x18\x01 \x03(\v2!.anton.v1.RawSettings.ValuesEntryR\x06values\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\x18UpdateRawSettingsRequest\x12#\n" +
+	"\acontent\x18\x01 \x01(\tB\t\xa0\xbb\x18\x01\xaa\x01\x02\b\x01R\acontent\"+\n" +
+	"\x19UpdateRawSettingsResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\"\x19\n" +
+	"\x17GetInstallStatusRequest\"d\n" +
+	"\rInstallStatus\x12'\n" +
+	"\x0fanton_installed\x18\x01 \x01(\bR\x0eantonInstalled\x12*\n" +
+	"\x11server_deps_ready\x18\x02 \x01(\bR\x0fserverDepsReady\"\x16\n" +
+	"\x14GetConfiguredRequest\"H\n" +
+	"\n" +
+	"Configured\x12\x1e\n" +
+	"\n" +
+	"configured\x18\x01 \x01(\bR\n" +
+	"configured\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider2\xfe\b\n" +
 	"\x0fSettingsService\x12U\n" +
 	"\vGetSettings\x12\x1c.anton.v1.GetSettingsRequest\x1a\x12.anton.v1.Settings\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/settings\x12l\n" +
-	"\x0eUpdateSettings\x12\x1f.anton.v1.UpdateSettingsRequest\x1a .anton.v1.UpdateSettingsResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\x1a\f/v1/settingsB\x81\x01\n" +
+	"\x0eUpdateSettings\x12\x1f.anton.v1.UpdateSettingsRequest\x1a .anton.v1.UpdateSettingsResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\x1a\f/v1/settings\x12{\n" +
+	"\x10ValidateSettings\x12!.anton.v1.ValidateSettingsRequest\x1a\".anton.v1.ValidateSettingsResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/settings/validate\x12x\n" +
+	"\rTestProviders\x12\x1e.anton.v1.TestProvidersRequest\x1a\x1f.anton.v1.TestProvidersResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/settings/test-providers\x12\x84\x01\n" +
+	"\x10ValidateProvider\x12!.anton.v1.ValidateProviderRequest\x1a\".anton.v1.ValidateProviderResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/settings/validate-provider\x12l\n" +
+	"\tRevealKey\x12\x1a.anton.v1.RevealKeyRequest\x1a\x1b.anton.v1.RevealKeyResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/settings/reveal-key/{name}\x12b\n" +
+	"\x0eGetRawSettings\x12\x1f.anton.v1.GetRawSettingsRequest\x1a\x15.anton.v1.RawSettings\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/settings/raw\x12y\n" +
+	"\x11UpdateRawSettings\x12\".anton.v1.UpdateRawSettingsRequest\x1a#.anton.v1.UpdateRawSettingsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/settings/raw\x12s\n" +
+	"\x10GetInstallStatus\x12!.anton.v1.GetInstallStatusRequest\x1a\x17.anton.v1.InstallStatus\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/settings/install-status\x12f\n" +
+	"\rGetConfigured\x12\x1e.anton.v1.GetConfiguredRequest\x1a\x14.anton.v1.Configured\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/settings/configuredB\x81\x01\n" +
 	"\fcom.anton.v1B\rSettingsProtoP\x01Z\x1canthill/gen/anton/v1;antonv1\xa2\x02\x03AXX\xaa\x02\bAnton.V1\xca\x02\bAnton\\V1\xe2\x02\x14Anton\\V1\\GPBMetadata\xea\x02\tAnton::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var (
@@ -1039,43 +2195,87 @@ func file_anton_v1_settings_proto_rawDescGZIP() []byte {
 	return file_anton_v1_settings_proto_rawDescData
 }
 
-var file_anton_v1_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_anton_v1_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_anton_v1_settings_proto_goTypes = []any{
-	(*GetSettingsRequest)(nil),     // 0: anton.v1.GetSettingsRequest
-	(*Settings)(nil),               // 1: anton.v1.Settings
-	(*SettingsProvider)(nil),       // 2: anton.v1.SettingsProvider
-	(*ModelOverride)(nil),          // 3: anton.v1.ModelOverride
-	(*UpdateSettingsRequest)(nil),  // 4: anton.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil), // 5: anton.v1.UpdateSettingsResponse
-	nil,                            // 6: anton.v1.Settings.ModelOverridesEntry
-	nil,                            // 7: anton.v1.Settings.ProviderTypeLabelsEntry
-	nil,                            // 8: anton.v1.Settings.RecommendedModelsEntry
-	nil,                            // 9: anton.v1.Settings.RecommendedPairEntry
-	nil,                            // 10: anton.v1.Settings.ProviderStatusEntry
-	(*structpb.ListValue)(nil),     // 11: google.protobuf.ListValue
-	(*structpb.Struct)(nil),        // 12: google.protobuf.Struct
+	(*GetSettingsRequest)(nil),        // 0: anton.v1.GetSettingsRequest
+	(*Settings)(nil),                  // 1: anton.v1.Settings
+	(*SettingsProvider)(nil),          // 2: anton.v1.SettingsProvider
+	(*LocalProvider)(nil),             // 3: anton.v1.LocalProvider
+	(*ModelOverride)(nil),             // 4: anton.v1.ModelOverride
+	(*UpdateSettingsRequest)(nil),     // 5: anton.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),    // 6: anton.v1.UpdateSettingsResponse
+	(*ValidateSettingsRequest)(nil),   // 7: anton.v1.ValidateSettingsRequest
+	(*ValidateSettingsResponse)(nil),  // 8: anton.v1.ValidateSettingsResponse
+	(*TestProvidersRequest)(nil),      // 9: anton.v1.TestProvidersRequest
+	(*TestProvidersResponse)(nil),     // 10: anton.v1.TestProvidersResponse
+	(*ValidateProviderRequest)(nil),   // 11: anton.v1.ValidateProviderRequest
+	(*ValidateProviderResponse)(nil),  // 12: anton.v1.ValidateProviderResponse
+	(*RevealKeyRequest)(nil),          // 13: anton.v1.RevealKeyRequest
+	(*RevealKeyResponse)(nil),         // 14: anton.v1.RevealKeyResponse
+	(*GetRawSettingsRequest)(nil),     // 15: anton.v1.GetRawSettingsRequest
+	(*RawSettings)(nil),               // 16: anton.v1.RawSettings
+	(*UpdateRawSettingsRequest)(nil),  // 17: anton.v1.UpdateRawSettingsRequest
+	(*UpdateRawSettingsResponse)(nil), // 18: anton.v1.UpdateRawSettingsResponse
+	(*GetInstallStatusRequest)(nil),   // 19: anton.v1.GetInstallStatusRequest
+	(*InstallStatus)(nil),             // 20: anton.v1.InstallStatus
+	(*GetConfiguredRequest)(nil),      // 21: anton.v1.GetConfiguredRequest
+	(*Configured)(nil),                // 22: anton.v1.Configured
+	nil,                               // 23: anton.v1.Settings.ModelOverridesEntry
+	nil,                               // 24: anton.v1.Settings.ProviderTypeLabelsEntry
+	nil,                               // 25: anton.v1.Settings.RecommendedModelsEntry
+	nil,                               // 26: anton.v1.Settings.RecommendedPairEntry
+	nil,                               // 27: anton.v1.Settings.ProviderStatusEntry
+	nil,                               // 28: anton.v1.TestProvidersResponse.ProviderStatusEntry
+	nil,                               // 29: anton.v1.TestProvidersResponse.ProviderStatusDetailsEntry
+	nil,                               // 30: anton.v1.RawSettings.ValuesEntry
+	(*structpb.ListValue)(nil),        // 31: google.protobuf.ListValue
+	(*structpb.Struct)(nil),           // 32: google.protobuf.Struct
 }
 var file_anton_v1_settings_proto_depIdxs = []int32{
 	2,  // 0: anton.v1.Settings.providers:type_name -> anton.v1.SettingsProvider
-	6,  // 1: anton.v1.Settings.model_overrides:type_name -> anton.v1.Settings.ModelOverridesEntry
-	7,  // 2: anton.v1.Settings.provider_type_labels:type_name -> anton.v1.Settings.ProviderTypeLabelsEntry
-	8,  // 3: anton.v1.Settings.recommended_models:type_name -> anton.v1.Settings.RecommendedModelsEntry
-	9,  // 4: anton.v1.Settings.recommended_pair:type_name -> anton.v1.Settings.RecommendedPairEntry
-	10, // 5: anton.v1.Settings.provider_status:type_name -> anton.v1.Settings.ProviderStatusEntry
-	11, // 6: anton.v1.UpdateSettingsRequest.providers:type_name -> google.protobuf.ListValue
-	12, // 7: anton.v1.UpdateSettingsRequest.model_overrides:type_name -> google.protobuf.Struct
-	3,  // 8: anton.v1.Settings.ModelOverridesEntry.value:type_name -> anton.v1.ModelOverride
-	11, // 9: anton.v1.Settings.RecommendedModelsEntry.value:type_name -> google.protobuf.ListValue
-	11, // 10: anton.v1.Settings.RecommendedPairEntry.value:type_name -> google.protobuf.ListValue
-	0,  // 11: anton.v1.SettingsService.GetSettings:input_type -> anton.v1.GetSettingsRequest
-	4,  // 12: anton.v1.SettingsService.UpdateSettings:input_type -> anton.v1.UpdateSettingsRequest
-	1,  // 13: anton.v1.SettingsService.GetSettings:output_type -> anton.v1.Settings
-	5,  // 14: anton.v1.SettingsService.UpdateSettings:output_type -> anton.v1.UpdateSettingsResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 1: anton.v1.Settings.model_overrides:type_name -> anton.v1.Settings.ModelOverridesEntry
+	24, // 2: anton.v1.Settings.provider_type_labels:type_name -> anton.v1.Settings.ProviderTypeLabelsEntry
+	25, // 3: anton.v1.Settings.recommended_models:type_name -> anton.v1.Settings.RecommendedModelsEntry
+	26, // 4: anton.v1.Settings.recommended_pair:type_name -> anton.v1.Settings.RecommendedPairEntry
+	27, // 5: anton.v1.Settings.provider_status:type_name -> anton.v1.Settings.ProviderStatusEntry
+	3,  // 6: anton.v1.Settings.local_providers:type_name -> anton.v1.LocalProvider
+	31, // 7: anton.v1.UpdateSettingsRequest.providers:type_name -> google.protobuf.ListValue
+	32, // 8: anton.v1.UpdateSettingsRequest.model_overrides:type_name -> google.protobuf.Struct
+	32, // 9: anton.v1.UpdateSettingsRequest.provider_status:type_name -> google.protobuf.Struct
+	31, // 10: anton.v1.ValidateSettingsRequest.providers:type_name -> google.protobuf.ListValue
+	32, // 11: anton.v1.ValidateSettingsRequest.model_overrides:type_name -> google.protobuf.Struct
+	31, // 12: anton.v1.TestProvidersRequest.providers:type_name -> google.protobuf.ListValue
+	28, // 13: anton.v1.TestProvidersResponse.provider_status:type_name -> anton.v1.TestProvidersResponse.ProviderStatusEntry
+	29, // 14: anton.v1.TestProvidersResponse.provider_status_details:type_name -> anton.v1.TestProvidersResponse.ProviderStatusDetailsEntry
+	30, // 15: anton.v1.RawSettings.values:type_name -> anton.v1.RawSettings.ValuesEntry
+	4,  // 16: anton.v1.Settings.ModelOverridesEntry.value:type_name -> anton.v1.ModelOverride
+	31, // 17: anton.v1.Settings.RecommendedModelsEntry.value:type_name -> google.protobuf.ListValue
+	31, // 18: anton.v1.Settings.RecommendedPairEntry.value:type_name -> google.protobuf.ListValue
+	0,  // 19: anton.v1.SettingsService.GetSettings:input_type -> anton.v1.GetSettingsRequest
+	5,  // 20: anton.v1.SettingsService.UpdateSettings:input_type -> anton.v1.UpdateSettingsRequest
+	7,  // 21: anton.v1.SettingsService.ValidateSettings:input_type -> anton.v1.ValidateSettingsRequest
+	9,  // 22: anton.v1.SettingsService.TestProviders:input_type -> anton.v1.TestProvidersRequest
+	11, // 23: anton.v1.SettingsService.ValidateProvider:input_type -> anton.v1.ValidateProviderRequest
+	13, // 24: anton.v1.SettingsService.RevealKey:input_type -> anton.v1.RevealKeyRequest
+	15, // 25: anton.v1.SettingsService.GetRawSettings:input_type -> anton.v1.GetRawSettingsRequest
+	17, // 26: anton.v1.SettingsService.UpdateRawSettings:input_type -> anton.v1.UpdateRawSettingsRequest
+	19, // 27: anton.v1.SettingsService.GetInstallStatus:input_type -> anton.v1.GetInstallStatusRequest
+	21, // 28: anton.v1.SettingsService.GetConfigured:input_type -> anton.v1.GetConfiguredRequest
+	1,  // 29: anton.v1.SettingsService.GetSettings:output_type -> anton.v1.Settings
+	6,  // 30: anton.v1.SettingsService.UpdateSettings:output_type -> anton.v1.UpdateSettingsResponse
+	8,  // 31: anton.v1.SettingsService.ValidateSettings:output_type -> anton.v1.ValidateSettingsResponse
+	10, // 32: anton.v1.SettingsService.TestProviders:output_type -> anton.v1.TestProvidersResponse
+	12, // 33: anton.v1.SettingsService.ValidateProvider:output_type -> anton.v1.ValidateProviderResponse
+	14, // 34: anton.v1.SettingsService.RevealKey:output_type -> anton.v1.RevealKeyResponse
+	16, // 35: anton.v1.SettingsService.GetRawSettings:output_type -> anton.v1.RawSettings
+	18, // 36: anton.v1.SettingsService.UpdateRawSettings:output_type -> anton.v1.UpdateRawSettingsResponse
+	20, // 37: anton.v1.SettingsService.GetInstallStatus:output_type -> anton.v1.InstallStatus
+	22, // 38: anton.v1.SettingsService.GetConfigured:output_type -> anton.v1.Configured
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_settings_proto_init() }
@@ -1083,13 +2283,14 @@ func file_anton_v1_settings_proto_init() {
 	if File_anton_v1_settings_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_settings_proto_rawDesc), len(file_anton_v1_settings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

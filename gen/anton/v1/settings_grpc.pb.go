@@ -19,8 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SettingsService_GetSettings_FullMethodName    = "/anton.v1.SettingsService/GetSettings"
-	SettingsService_UpdateSettings_FullMethodName = "/anton.v1.SettingsService/UpdateSettings"
+	SettingsService_GetSettings_FullMethodName       = "/anton.v1.SettingsService/GetSettings"
+	SettingsService_UpdateSettings_FullMethodName    = "/anton.v1.SettingsService/UpdateSettings"
+	SettingsService_ValidateSettings_FullMethodName  = "/anton.v1.SettingsService/ValidateSettings"
+	SettingsService_TestProviders_FullMethodName     = "/anton.v1.SettingsService/TestProviders"
+	SettingsService_ValidateProvider_FullMethodName  = "/anton.v1.SettingsService/ValidateProvider"
+	SettingsService_RevealKey_FullMethodName         = "/anton.v1.SettingsService/RevealKey"
+	SettingsService_GetRawSettings_FullMethodName    = "/anton.v1.SettingsService/GetRawSettings"
+	SettingsService_UpdateRawSettings_FullMethodName = "/anton.v1.SettingsService/UpdateRawSettings"
+	SettingsService_GetInstallStatus_FullMethodName  = "/anton.v1.SettingsService/GetInstallStatus"
+	SettingsService_GetConfigured_FullMethodName     = "/anton.v1.SettingsService/GetConfigured"
 )
 
 // SettingsServiceClient is the client API for SettingsService service.
@@ -36,6 +44,30 @@ type SettingsServiceClient interface {
 	// Changes the settings that are set, for the next turn on. "***" keeps a
 	// key, an empty string deletes it.
 	UpdateSettings(ctx context.Context, in *UpdateSettingsRequest, opts ...grpc.CallOption) (*UpdateSettingsResponse, error)
+	// Says whether the configured provider works: what it needs is there, it can
+	// be reached, and it takes the key. Fields that are set count instead of the
+	// stored ones, and nothing is saved.
+	ValidateSettings(ctx context.Context, in *ValidateSettingsRequest, opts ...grpc.CallOption) (*ValidateSettingsResponse, error)
+	// Asks every provider that is set up, all at once, for 12 s at most, and
+	// remembers the outcome for GetSettings.
+	TestProviders(ctx context.Context, in *TestProvidersRequest, opts ...grpc.CallOption) (*TestProvidersResponse, error)
+	// Asks one provider with a key that need not be stored. That it does not work
+	// is an answer, not an error.
+	ValidateProvider(ctx context.Context, in *ValidateProviderRequest, opts ...grpc.CallOption) (*ValidateProviderResponse, error)
+	// Returns a stored key in the clear. PERMISSION_DENIED unless the caller is
+	// on this machine or showed the server's key; NOT_FOUND for an unknown name.
+	RevealKey(ctx context.Context, in *RevealKeyRequest, opts ...grpc.CallOption) (*RevealKeyResponse, error)
+	// Returns the settings file in the clear; denied as RevealKey is. Over REST it
+	// is one object of names and values, with the whole text under "content".
+	GetRawSettings(ctx context.Context, in *GetRawSettingsRequest, opts ...grpc.CallOption) (*RawSettings, error)
+	// Merges assignments into the settings file, all of them or none. An empty
+	// value deletes; what is not mentioned stays, comments and order too. Denied
+	// as RevealKey is.
+	UpdateRawSettings(ctx context.Context, in *UpdateRawSettingsRequest, opts ...grpc.CallOption) (*UpdateRawSettingsResponse, error)
+	// Says that the server is installed: it answers.
+	GetInstallStatus(ctx context.Context, in *GetInstallStatusRequest, opts ...grpc.CallOption) (*InstallStatus, error)
+	// Says whether turns can be answered, without asking anybody.
+	GetConfigured(ctx context.Context, in *GetConfiguredRequest, opts ...grpc.CallOption) (*Configured, error)
 }
 
 type settingsServiceClient struct {
@@ -66,6 +98,86 @@ func (c *settingsServiceClient) UpdateSettings(ctx context.Context, in *UpdateSe
 	return out, nil
 }
 
+func (c *settingsServiceClient) ValidateSettings(ctx context.Context, in *ValidateSettingsRequest, opts ...grpc.CallOption) (*ValidateSettingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateSettingsResponse)
+	err := c.cc.Invoke(ctx, SettingsService_ValidateSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) TestProviders(ctx context.Context, in *TestProvidersRequest, opts ...grpc.CallOption) (*TestProvidersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestProvidersResponse)
+	err := c.cc.Invoke(ctx, SettingsService_TestProviders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) ValidateProvider(ctx context.Context, in *ValidateProviderRequest, opts ...grpc.CallOption) (*ValidateProviderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateProviderResponse)
+	err := c.cc.Invoke(ctx, SettingsService_ValidateProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) RevealKey(ctx context.Context, in *RevealKeyRequest, opts ...grpc.CallOption) (*RevealKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevealKeyResponse)
+	err := c.cc.Invoke(ctx, SettingsService_RevealKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) GetRawSettings(ctx context.Context, in *GetRawSettingsRequest, opts ...grpc.CallOption) (*RawSettings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RawSettings)
+	err := c.cc.Invoke(ctx, SettingsService_GetRawSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) UpdateRawSettings(ctx context.Context, in *UpdateRawSettingsRequest, opts ...grpc.CallOption) (*UpdateRawSettingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateRawSettingsResponse)
+	err := c.cc.Invoke(ctx, SettingsService_UpdateRawSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) GetInstallStatus(ctx context.Context, in *GetInstallStatusRequest, opts ...grpc.CallOption) (*InstallStatus, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InstallStatus)
+	err := c.cc.Invoke(ctx, SettingsService_GetInstallStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *settingsServiceClient) GetConfigured(ctx context.Context, in *GetConfiguredRequest, opts ...grpc.CallOption) (*Configured, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Configured)
+	err := c.cc.Invoke(ctx, SettingsService_GetConfigured_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SettingsServiceServer is the server API for SettingsService service.
 // All implementations must embed UnimplementedSettingsServiceServer
 // for forward compatibility.
@@ -79,6 +191,30 @@ type SettingsServiceServer interface {
 	// Changes the settings that are set, for the next turn on. "***" keeps a
 	// key, an empty string deletes it.
 	UpdateSettings(context.Context, *UpdateSettingsRequest) (*UpdateSettingsResponse, error)
+	// Says whether the configured provider works: what it needs is there, it can
+	// be reached, and it takes the key. Fields that are set count instead of the
+	// stored ones, and nothing is saved.
+	ValidateSettings(context.Context, *ValidateSettingsRequest) (*ValidateSettingsResponse, error)
+	// Asks every provider that is set up, all at once, for 12 s at most, and
+	// remembers the outcome for GetSettings.
+	TestProviders(context.Context, *TestProvidersRequest) (*TestProvidersResponse, error)
+	// Asks one provider with a key that need not be stored. That it does not work
+	// is an answer, not an error.
+	ValidateProvider(context.Context, *ValidateProviderRequest) (*ValidateProviderResponse, error)
+	// Returns a stored key in the clear. PERMISSION_DENIED unless the caller is
+	// on this machine or showed the server's key; NOT_FOUND for an unknown name.
+	RevealKey(context.Context, *RevealKeyRequest) (*RevealKeyResponse, error)
+	// Returns the settings file in the clear; denied as RevealKey is. Over REST it
+	// is one object of names and values, with the whole text under "content".
+	GetRawSettings(context.Context, *GetRawSettingsRequest) (*RawSettings, error)
+	// Merges assignments into the settings file, all of them or none. An empty
+	// value deletes; what is not mentioned stays, comments and order too. Denied
+	// as RevealKey is.
+	UpdateRawSettings(context.Context, *UpdateRawSettingsRequest) (*UpdateRawSettingsResponse, error)
+	// Says that the server is installed: it answers.
+	GetInstallStatus(context.Context, *GetInstallStatusRequest) (*InstallStatus, error)
+	// Says whether turns can be answered, without asking anybody.
+	GetConfigured(context.Context, *GetConfiguredRequest) (*Configured, error)
 	mustEmbedUnimplementedSettingsServiceServer()
 }
 
@@ -94,6 +230,30 @@ func (UnimplementedSettingsServiceServer) GetSettings(context.Context, *GetSetti
 }
 func (UnimplementedSettingsServiceServer) UpdateSettings(context.Context, *UpdateSettingsRequest) (*UpdateSettingsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateSettings not implemented")
+}
+func (UnimplementedSettingsServiceServer) ValidateSettings(context.Context, *ValidateSettingsRequest) (*ValidateSettingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateSettings not implemented")
+}
+func (UnimplementedSettingsServiceServer) TestProviders(context.Context, *TestProvidersRequest) (*TestProvidersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestProviders not implemented")
+}
+func (UnimplementedSettingsServiceServer) ValidateProvider(context.Context, *ValidateProviderRequest) (*ValidateProviderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateProvider not implemented")
+}
+func (UnimplementedSettingsServiceServer) RevealKey(context.Context, *RevealKeyRequest) (*RevealKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevealKey not implemented")
+}
+func (UnimplementedSettingsServiceServer) GetRawSettings(context.Context, *GetRawSettingsRequest) (*RawSettings, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRawSettings not implemented")
+}
+func (UnimplementedSettingsServiceServer) UpdateRawSettings(context.Context, *UpdateRawSettingsRequest) (*UpdateRawSettingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateRawSettings not implemented")
+}
+func (UnimplementedSettingsServiceServer) GetInstallStatus(context.Context, *GetInstallStatusRequest) (*InstallStatus, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetInstallStatus not implemented")
+}
+func (UnimplementedSettingsServiceServer) GetConfigured(context.Context, *GetConfiguredRequest) (*Configured, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConfigured not implemented")
 }
 func (UnimplementedSettingsServiceServer) mustEmbedUnimplementedSettingsServiceServer() {}
 func (UnimplementedSettingsServiceServer) testEmbeddedByValue()                         {}
@@ -152,6 +312,150 @@ func _SettingsService_UpdateSettings_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SettingsService_ValidateSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).ValidateSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_ValidateSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).ValidateSettings(ctx, req.(*ValidateSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_TestProviders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestProvidersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).TestProviders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_TestProviders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).TestProviders(ctx, req.(*TestProvidersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_ValidateProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).ValidateProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_ValidateProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).ValidateProvider(ctx, req.(*ValidateProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_RevealKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevealKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).RevealKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_RevealKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).RevealKey(ctx, req.(*RevealKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_GetRawSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRawSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).GetRawSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_GetRawSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).GetRawSettings(ctx, req.(*GetRawSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_UpdateRawSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateRawSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).UpdateRawSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_UpdateRawSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).UpdateRawSettings(ctx, req.(*UpdateRawSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_GetInstallStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetInstallStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).GetInstallStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_GetInstallStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).GetInstallStatus(ctx, req.(*GetInstallStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SettingsService_GetConfigured_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConfiguredRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SettingsServiceServer).GetConfigured(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SettingsService_GetConfigured_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SettingsServiceServer).GetConfigured(ctx, req.(*GetConfiguredRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SettingsService_ServiceDesc is the grpc.ServiceDesc for SettingsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -166,6 +470,38 @@ var SettingsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateSettings",
 			Handler:    _SettingsService_UpdateSettings_Handler,
+		},
+		{
+			MethodName: "ValidateSettings",
+			Handler:    _SettingsService_ValidateSettings_Handler,
+		},
+		{
+			MethodName: "TestProviders",
+			Handler:    _SettingsService_TestProviders_Handler,
+		},
+		{
+			MethodName: "ValidateProvider",
+			Handler:    _SettingsService_ValidateProvider_Handler,
+		},
+		{
+			MethodName: "RevealKey",
+			Handler:    _SettingsService_RevealKey_Handler,
+		},
+		{
+			MethodName: "GetRawSettings",
+			Handler:    _SettingsService_GetRawSettings_Handler,
+		},
+		{
+			MethodName: "UpdateRawSettings",
+			Handler:    _SettingsService_UpdateRawSettings_Handler,
+		},
+		{
+			MethodName: "GetInstallStatus",
+			Handler:    _SettingsService_GetInstallStatus_Handler,
+		},
+		{
+			MethodName: "GetConfigured",
+			Handler:    _SettingsService_GetConfigured_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

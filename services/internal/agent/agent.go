@@ -88,6 +88,8 @@ type ToolResult struct {
 	ID      string `json:"id"`
 	Content string `json:"content"`
 	IsError bool   `json:"is_error,omitempty"`
+	Parts   []Part `json:"parts,omitempty"` // images and files that come with Content
+	View    string `json:"-"`               // what people see instead of Content; see Show
 }
 
 // ToolSpec describes a tool to a model. Schema is a JSON Schema object.
@@ -123,6 +125,8 @@ type Request struct {
 	Verbosity   string  // low, medium, high or empty
 	Format      *Format // nil: plain text
 	User        string  // a stable id of the end user, for the provider's records
+	// Stop are texts that end the answer before them. Run sees to that itself.
+	Stop []string
 }
 
 // ToolChoice says whether a model may, must or must not call a tool. The zero

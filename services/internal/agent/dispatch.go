@@ -43,6 +43,8 @@ func (t *turn) dispatch(ctx context.Context, answer Completion) (waits bool, err
 		if err != nil {
 			return false, err
 		}
+		secrets := newRedactor(t.Secrets)
+		r.Content, r.View = secrets.whole(r.Content), secrets.whole(r.View)
 		if err := t.sink.ToolResult(c, r, time.Since(start)); err != nil {
 			return false, err
 		}
@@ -88,7 +90,7 @@ func (t *turn) call(ctx context.Context, c ToolCall) (ToolResult, error) {
 	if failed := rep.close(); failed != nil {
 		return ToolResult{}, failed
 	}
-	r := ToolResult{ID: c.ID, Content: strings.ToValidUTF8(content, "\uFFFD")}
+	r := ToolResult{ID: c.ID, Content: strings.ToValidUTF8(content, "\uFFFD"), View: rep.view, Parts: rep.parts}
 	if err != nil {
 		r.IsError = true
 		r.Content = strings.ToValidUTF8(err.Error(), "\uFFFD")

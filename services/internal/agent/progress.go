@@ -32,6 +32,27 @@ func Report(ctx context.Context, p Progress) {
 	}
 }
 
+// Show gives what people see as the result of the running tool, where that is
+// more than the text it returns to the model, such as a cell with its outputs.
+// The last call counts. See Report for ctx.
+func Show(ctx context.Context, view string) {
+	if r, ok := ctx.Value(reporterKey{}).(*reporter); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.view = view
+	}
+}
+
+// Attach adds images or files to the result that the model gets beside the text
+// that the running tool returns. See Report for ctx.
+func Attach(ctx context.Context, parts ...Part) {
+	if r, ok := ctx.Value(reporterKey{}).(*reporter); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.parts = append(r.parts, parts...)
+	}
+}
+
 // reporter stands between a tool and the Sink for the length of one call.
 type reporter struct {
 	sink   Sink
@@ -41,6 +62,8 @@ type reporter struct {
 	mu     sync.Mutex
 	closed bool
 	err    error
+	view   string
+	parts  []Part
 }
 
 func (r *reporter) report(p Progress) {

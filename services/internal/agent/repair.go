@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -10,10 +11,13 @@ const interrupted = "The call was interrupted before it gave a result. Whether i
 
 // Repair returns the history with every call answered right after it and no
 // answer without its call, which providers insist on and which a crash, a
-// cancelled turn or a deleted one breaks. Missing answers become errors; stray
-// answers and empty messages are dropped. It changes nothing in place, and a
-// repaired history comes back as it is.
+// cancelled turn, a deleted one, or a client that keeps the history breaks.
+// Calls that follow each other are made one message; an answer goes to its call
+// from wherever it stands behind it; missing answers become errors; stray ones
+// and empty messages are dropped. It changes nothing in place, and a repaired
+// history comes back as it is.
 func Repair(history []Message) []Message {
+	given := answersByCall(history)
 	out := make([]Message, 0, len(history))
 	for i := 0; i < len(history); i++ {
 		switch m := history[i]; m.Role {
@@ -22,38 +26,112 @@ func Repair(history []Message) []Message {
 				out = append(out, Message{Role: RoleUser, Text: m.Text, Parts: m.Parts})
 			}
 		case RoleAssistant:
-			calls := uniqueCalls(m.Calls)
-			if blank(m.Text) && len(calls) == 0 {
-				continue
-			}
-			out = append(out, Message{Role: RoleAssistant, Text: m.Text, Calls: calls, Trace: m.Trace})
-			if len(calls) == 0 {
-				continue
-			}
-			var given []ToolResult
-			for i+1 < len(history) && (history[i+1].Role == RoleTool || empty(history[i+1])) {
+			said := Message{Role: RoleAssistant, Text: m.Text, Calls: slices.Clone(m.Calls), Trace: m.Trace}
+			results := given.of(i, m.Calls)
+			for i+1 < len(history) && (given.drops(history, i+1) || onlyCalls(history[i+1])) {
 				i++
-				given = append(given, history[i].Results...)
+				more := history[i]
+				results = append(results, given.of(i, more.Calls)...)
+				said.Calls = append(said.Calls, more.Calls...)
+				if said.Trace == nil {
+					said.Trace = more.Trace
+				}
 			}
-			out = append(out, Message{Role: RoleTool, Results: answers(calls, given)})
+			said.Calls = uniqueCalls(said.Calls)
+			if blank(said.Text) && len(said.Calls) == 0 {
+				continue
+			}
+			out = append(out, said)
+			if len(said.Calls) > 0 {
+				out = append(out, Message{Role: RoleTool, Results: answers(said.Calls, results)})
+			}
 		}
-		// RoleTool here follows no call: its results are strays.
+		// What RoleTool holds was given to its calls, or is stray.
+	}
+	return out
+}
+
+// onlyCalls says that a message does nothing but call.
+func onlyCalls(m Message) bool {
+	return m.Role == RoleAssistant && blank(m.Text) && len(m.Calls) > 0
+}
+
+// callAnswers finds the results of calls, by their id.
+type callAnswers struct {
+	results map[string][]answered
+	called  map[string][]int // messages that make a call of this id
+	used    map[int]bool     // messages that hold the result of a call
+}
+
+type answered struct {
+	at     int // message
+	result ToolResult
+}
+
+func answersByCall(history []Message) callAnswers {
+	a := callAnswers{results: map[string][]answered{}, called: map[string][]int{}, used: map[int]bool{}}
+	for i, m := range history {
+		for _, c := range m.Calls {
+			a.called[c.ID] = append(a.called[c.ID], i)
+		}
+		for _, r := range m.Results {
+			a.results[r.ID] = append(a.results[r.ID], answered{i, r})
+		}
+	}
+	for i, m := range history {
+		for _, r := range a.find(i, m.Calls) {
+			a.used[r.at] = true
+		}
+	}
+	return a
+}
+
+// drops says that nothing is left of a message wherever it stands.
+func (a callAnswers) drops(history []Message, i int) bool {
+	return empty(history[i]) || history[i].Role == RoleTool && !a.used[i]
+}
+
+// of are the results of calls made by message i.
+func (a callAnswers) of(i int, calls []ToolCall) []ToolResult {
+	var out []ToolResult
+	for _, r := range a.find(i, calls) {
+		out = append(out, r.result)
+	}
+	return out
+}
+
+// find looks for the results of calls made by message i: for each the first one
+// behind it, and before the next call that goes by the same id.
+func (a callAnswers) find(i int, calls []ToolCall) []answered {
+	var out []answered
+	for _, c := range calls {
+		until := -1
+		if n, _ := slices.BinarySearch(a.called[c.ID], i+1); n < len(a.called[c.ID]) {
+			until = a.called[c.ID][n]
+		}
+		n, _ := slices.BinarySearchFunc(a.results[c.ID], i, func(r answered, i int) int { return cmp.Compare(r.at, i) })
+		if n < len(a.results[c.ID]) && (until < 0 || a.results[c.ID][n].at < until) {
+			out = append(out, a.results[c.ID][n])
+		}
 	}
 	return out
 }
 
 // answers gives each call its first result, in the order of the calls.
 func answers(calls []ToolCall, given []ToolResult) []ToolResult {
-	out := make([]ToolResult, len(calls))
-next:
-	for i, c := range calls {
-		for _, r := range given {
-			if r.ID == c.ID {
-				out[i] = r
-				continue next
-			}
+	byID := make(map[string]ToolResult, len(given))
+	for _, r := range given {
+		if _, dup := byID[r.ID]; !dup {
+			byID[r.ID] = r
 		}
-		out[i] = ToolResult{ID: c.ID, Content: interrupted, IsError: true}
+	}
+	out := make([]ToolResult, len(calls))
+	for i, c := range calls {
+		r, ok := byID[c.ID]
+		if !ok {
+			r = ToolResult{ID: c.ID, Content: interrupted, IsError: true}
+		}
+		out[i] = r
 	}
 	return out
 }

@@ -19,8 +19,11 @@ type Options struct {
 	// answer that calls one ends the turn, once the other calls of the answer
 	// have run; the results come with the next turn's history.
 	Client []ToolSpec
-	Limits   Limits
-	Log      *slog.Logger // nil discards: retries, panics of tools
+	// Secrets, such as the provider's key, reach neither Sink nor history,
+	// whoever sends them.
+	Secrets []string
+	Limits  Limits
+	Log     *slog.Logger // nil discards: retries, panics of tools
 	// Sleep waits between attempts, or fails when ctx ends. nil is a timer.
 	Sleep func(ctx context.Context, d time.Duration) error
 }
@@ -201,12 +204,18 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 		if ctx.Err() != nil {
 			return Completion{}, context.Cause(ctx)
 		}
-		e := emitter{turn: t, calls: len(specs) > 0}
+		e := newEmitter(t, len(specs) > 0)
 		answer, err := t.Provider.Stream(ctx, req, e.emit)
 		t.out.Usage.add(answer.Usage)
+		e.flush()
+		if errors.Is(e.err, errStop) {
+			t.spoke = true // nothing at all, perhaps, but as asked
+			return Completion{Text: e.said.String(), Finish: FinishStop}, nil
+		}
 		if e.err != nil {
 			return Completion{}, e.err
 		}
+		e.clean(&answer)
 		if err == nil {
 			answer.Calls = uniqueCalls(answer.Calls)
 			return answer, nil
@@ -280,30 +289,88 @@ func (u *Usage) add(more Usage) {
 	u.ReasoningTokens += more.ReasoningTokens
 }
 
-// emitter passes the pieces of one answer on to the sink.
+// emitter passes the pieces of one answer on to the sink, without secrets.
 type emitter struct {
 	*turn
-	calls bool  // tools were offered
-	shown bool  // something has reached the sink, so the call cannot be repeated
-	err   error // of the sink
+	calls           bool // tools were offered
+	shown           bool // something has reached the sink, so the call cannot be repeated
+	text, reasoning *redactor
+	stop            stopper
+	said            strings.Builder // text as it was shown
+	err             error           // of the sink
+}
+
+func newEmitter(t *turn, calls bool) *emitter {
+	return &emitter{turn: t, calls: calls, text: newRedactor(t.Secrets), reasoning: newRedactor(t.Secrets),
+		stop: stopper{sequences: t.Request.Stop}}
 }
 
 func (e *emitter) emit(d Delta) error {
-	if e.err != nil {
-		return e.err
-	}
 	switch {
+	case e.err != nil:
 	case d.Text != "":
-		e.shown, e.spoke = true, true
-		e.err = e.sink.Text(d.Text)
+		e.think(e.reasoning.rest())
+		e.say(e.text.next(d.Text))
 	case d.Reasoning != "":
-		e.shown = true
-		e.err = e.sink.Reasoning(d.Reasoning)
+		e.say(e.text.rest())
+		e.show(e.stop.rest())
+		e.think(e.reasoning.next(d.Reasoning))
 	case d.CallStart != nil && e.calls:
-		e.shown = true
-		e.err = e.announce(*d.CallStart)
+		if e.flush(); e.err == nil {
+			e.shown = true
+			e.err = e.announce(*d.CallStart)
+		}
 	}
 	return e.err
+}
+
+// flush shows what was held back: nothing of its kind follows.
+func (e *emitter) flush() {
+	e.think(e.reasoning.rest())
+	e.say(e.text.rest())
+	e.show(e.stop.rest())
+}
+
+func (e *emitter) say(text string) {
+	if text == "" || e.err != nil {
+		return
+	}
+	text, hit := e.stop.next(text)
+	e.show(text)
+	if hit && e.err == nil {
+		e.err = errStop
+	}
+}
+
+func (e *emitter) show(text string) {
+	if text == "" || e.err != nil {
+		return
+	}
+	e.said.WriteString(text)
+	e.shown, e.spoke = true, true
+	e.err = e.sink.Text(text)
+}
+
+func (e *emitter) think(text string) {
+	if text == "" || e.err != nil {
+		return
+	}
+	e.shown = true
+	e.err = e.sink.Reasoning(text)
+}
+
+// clean takes secrets out of what a whole answer has beside its pieces.
+func (e *emitter) clean(answer *Completion) {
+	if len(e.text.secrets) == 0 {
+		return
+	}
+	answer.Text = e.said.String()
+	for i := range answer.Calls {
+		answer.Calls[i].Input = e.text.whole(answer.Calls[i].Input)
+	}
+	if t := answer.Trace; t != nil && e.text.whole(string(t.Data)) != string(t.Data) {
+		answer.Trace = nil // it would not be what was signed
+	}
 }
 
 func (t *turn) announce(c ToolCall) error {

@@ -2,32 +2,23 @@ package chat
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 
 	"anthill/services/internal/agent"
+	"anthill/services/internal/agent/wire"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/tidwall/gjson"
 )
 
-// emitError marks an error as the caller's own, to be handed back as it is.
-type emitError struct{ error }
-
 // answer puts a completion together from its chunks.
 type answer struct {
-	emit   func(agent.Delta) error
+	wire.Draft
 	quick  quick
-	text   strings.Builder
 	calls  []*call
-	taken  map[string]bool // ids of calls in the history and here
 	reason string
-	usage  agent.Usage
-	begun  bool // some event arrived
 	done   bool // the stream said that it is over
 }
 
@@ -40,87 +31,35 @@ type call struct {
 }
 
 func newAnswer(req agent.Request, emit func(agent.Delta) error) *answer {
-	a := &answer{taken: map[string]bool{}}
-	a.emit = func(d agent.Delta) error {
-		if err := emit(d); err != nil {
-			return emitError{err}
-		}
-		return nil
-	}
-	for _, m := range req.Messages {
-		for _, c := range m.Calls {
-			a.taken[c.ID] = true
-		}
-	}
-	return a
+	return &answer{Draft: wire.NewDraft(req, emit)}
 }
 
-// brokenError is a connection that failed, as opposed to a provider that did.
-type brokenError struct{ error }
+func (a *answer) Finished() bool { return a.reason != "" }
+func (a *answer) Done() bool     { return a.done }
 
-func (e brokenError) Unwrap() error { return e.error }
-
-// readStream reads to the end of the stream. Its error is a brokenError, a
-// *failure for what the provider reports or for nonsense, or emit's.
-func (a *answer) readStream(body *watch) error {
-	ev := newEvents(body)
-	for !a.done {
-		data, err := ev.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, errEventSize):
-			return &failure{text: err.Error()}
-		case err != nil:
-			return brokenError{err}
-		case bytes.Equal(bytes.TrimSpace(data), []byte("[DONE]")):
-			a.done = true
-		case bytes.Equal(ev.name, []byte("error")):
-			return parseFailure(data)
-		default:
-			if err := a.chunk(data, ev.torn); err != nil {
-				return err
-			}
-		}
-		a.begun = true
-		if a.reason != "" {
-			body.hurry()
-		}
-	}
-	return nil
-}
-
-// settle decides what a broken connection is: nothing to speak of once the
-// answer is whole, a cut inside of it, and a failed call before it.
-func (a *answer) settle(err, cause error) error {
-	if _, broken := errors.AsType[brokenError](err); !broken {
-		return err
-	}
-	switch {
-	case a.reason != "" && (cause == nil || errors.Is(cause, errStalled)):
-		return nil
-	case cause == nil && (a.begun || errors.Is(err, io.ErrUnexpectedEOF)):
-		return nil
-	}
-	return err
-}
-
-func (a *answer) chunk(data []byte, torn bool) error {
-	if p, ok := a.quick.read(data); ok {
+// Event implements wire.Answer.
+func (a *answer) Event(e wire.Event) error {
+	if p, ok := a.quick.read(e.Data); ok {
 		return a.say(p)
 	}
-	if !json.Valid(data) {
-		if torn {
-			return nil // the cut is told by the missing finish reason
-		}
-		return &failure{text: "a chunk of the stream is not JSON"}
+	if bytes.Equal(bytes.TrimSpace(e.Data), []byte("[DONE]")) {
+		a.done = true
+		return nil
 	}
-	if e := gjson.GetBytes(data, "error"); e.Exists() && e.Type != gjson.Null {
-		return parseFailure(data)
+	return a.chunk(e)
+}
+
+func (a *answer) chunk(e wire.Event) error {
+	obj, err := e.JSON()
+	if err != nil || !obj.Exists() {
+		return err
+	}
+	if e := obj.Get("error"); e.Exists() && e.Type != gjson.Null {
+		return wire.ParseFailure([]byte(obj.Raw))
 	}
 	var c openai.ChatCompletionChunk
-	if err := json.Unmarshal(data, &c); err != nil {
-		return &failure{text: err.Error()}
+	if err := json.Unmarshal(e.Data, &c); err != nil {
+		return &wire.Failure{Text: err.Error()}
 	}
 	if c.JSON.Usage.Valid() {
 		a.count(c.Usage)
@@ -145,11 +84,11 @@ func (a *answer) delta(d openai.ChatCompletionChunkChoiceDelta) error {
 	if thought == "" && raw.Get("reasoning").Type == gjson.String {
 		thought = raw.Get("reasoning").String()
 	}
-	if err := a.say(piece{reasoning: valid(thought)}); err != nil {
+	if err := a.say(piece{reasoning: wire.Valid(thought)}); err != nil {
 		return err
 	}
 	// A refusal is what the model says, in a field of its own.
-	if err := a.say(piece{text: valid(d.Content + d.Refusal)}); err != nil {
+	if err := a.say(piece{text: wire.Valid(d.Content + d.Refusal)}); err != nil {
 		return err
 	}
 	for _, tc := range d.ToolCalls {
@@ -162,13 +101,9 @@ func (a *answer) delta(d openai.ChatCompletionChunkChoiceDelta) error {
 
 func (a *answer) say(p piece) error {
 	if p.reasoning != "" {
-		return a.emit(agent.Delta{Reasoning: p.reasoning})
+		return a.Think(p.reasoning)
 	}
-	if p.text == "" {
-		return nil
-	}
-	a.text.WriteString(p.text)
-	return a.emit(agent.Delta{Text: p.text})
+	return a.Say(p.text)
 }
 
 func (a *answer) toolDelta(d openai.ChatCompletionChunkChoiceDeltaToolCall) error {
@@ -177,17 +112,13 @@ func (a *answer) toolDelta(d openai.ChatCompletionChunkChoiceDeltaToolCall) erro
 	if raw := d.Function.JSON.Arguments.Raw(); strings.HasPrefix(raw, "{") {
 		input = raw // some servers send the object instead of its text
 	}
-	c.input.WriteString(valid(input))
+	c.input.WriteString(wire.Valid(input))
 	if c.Name != "" || d.Function.Name == "" {
 		return nil
 	}
-	c.Name = valid(d.Function.Name)
-	c.ID = valid(c.wireID)
-	if c.ID == "" || a.taken[c.ID] {
-		c.ID = "call_" + strings.ToLower(rand.Text())
-	}
-	a.taken[c.ID] = true
-	return a.emit(agent.Delta{CallStart: &agent.ToolCall{ID: c.ID, Name: c.Name}})
+	var err error
+	c.ToolCall, err = a.Begin(c.wireID, d.Function.Name)
+	return err
 }
 
 // callAt finds the call that a delta belongs to. The index decides, but some
@@ -212,7 +143,7 @@ func (a *answer) callAt(d openai.ChatCompletionChunkChoiceDeltaToolCall) *call {
 }
 
 func (a *answer) count(u openai.CompletionUsage) {
-	a.usage = agent.Usage{
+	a.Usage = agent.Usage{
 		InputTokens:     int(u.PromptTokens),
 		CachedTokens:    int(u.PromptTokensDetails.CachedTokens),
 		OutputTokens:    int(u.CompletionTokens),
@@ -220,26 +151,19 @@ func (a *answer) count(u openai.CompletionUsage) {
 	}
 }
 
-// readJSON takes the answer of a server that does not stream.
-func (a *answer) readJSON(body io.Reader) error {
-	data, err := io.ReadAll(io.LimitReader(body, maxJSONAnswer))
-	if err != nil {
-		return err
-	}
-	if !json.Valid(data) {
-		return &failure{text: "the answer is not JSON"}
-	}
-	if e := gjson.GetBytes(data, "error"); e.Exists() && e.Type != gjson.Null {
-		return parseFailure(data)
-	}
+// Whole implements wire.Answer.
+func (a *answer) Whole(obj gjson.Result) error {
 	var c openai.ChatCompletion
-	if err := json.Unmarshal(data, &c); err != nil || len(c.Choices) == 0 {
-		return &failure{status: http.StatusNotFound, text: "the answer is JSON, but no chat completion"}
+	if err := json.Unmarshal([]byte(obj.Raw), &c); err != nil || len(c.Choices) == 0 {
+		return &wire.Failure{Status: http.StatusNotFound, Text: "the answer is JSON, but no chat completion"}
 	}
 	a.count(c.Usage)
 	choice := c.Choices[0]
 	a.reason, a.done = choice.FinishReason, true
-	if err := a.say(piece{text: valid(choice.Message.Content + choice.Message.Refusal)}); err != nil {
+	if err := a.Think(wire.Valid(obj.Get("choices.0.message.reasoning_content").String())); err != nil {
+		return err
+	}
+	if err := a.say(piece{text: wire.Valid(choice.Message.Content + choice.Message.Refusal)}); err != nil {
 		return err
 	}
 	for i, tc := range choice.Message.ToolCalls {
@@ -254,7 +178,7 @@ func (a *answer) readJSON(body io.Reader) error {
 
 // completion is what arrived so far.
 func (a *answer) completion() agent.Completion {
-	out := agent.Completion{Text: a.text.String(), Usage: a.usage, Finish: a.finish()}
+	out := agent.Completion{Text: a.Text(), Usage: a.Usage, Finish: a.finish()}
 	for _, c := range a.calls {
 		c.Input = c.input.String()
 		if strings.TrimSpace(c.Input) == "" && out.Finish == agent.FinishTools {
@@ -280,5 +204,3 @@ func (a *answer) finish() agent.Finish {
 	}
 	return agent.FinishStop
 }
-
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

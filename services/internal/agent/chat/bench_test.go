@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"anthill/services/internal/agent"
+	"anthill/services/internal/agent/wire"
 
 	"github.com/openai/openai-go/v3"
 )
@@ -42,12 +43,9 @@ func decode(b *testing.B, raw []byte) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a := newAnswer(agent.Request{}, func(agent.Delta) error { return nil })
-		w := newWatch(func(error) {}, defaultPatience, defaultPatience)
-		w.body = bytes.NewReader(raw)
-		if err := a.readStream(w); err != nil || a.finish() != agent.FinishStop {
+		if err := wire.Read(bytes.NewReader(raw), a); err != nil || a.finish() != agent.FinishStop {
 			b.Fatal(err)
 		}
-		w.stop()
 	}
 	perChunk(b)
 }

@@ -43,7 +43,7 @@ func TestFailures(t *testing.T) {
 		"gateway":             {502, "", "", agent.CodeUnreachable, 0},
 		"timeout":             {408, "", "", agent.CodeTimeout, 0},
 		"nonsense":            {418, "", strings.Repeat(key+" ", 20000), agent.CodeUnexpected, 0},
-		"bad request":         {400, "", openAI("invalid_request_error", "", "messages: tool_use ids were found without tool_result"), agent.CodeUnexpected, 0},
+		"bad request":         {400, "", openAI("invalid_request_error", "", "messages: tool_use ids were found without tool_result"), agent.CodeInvalid, 0},
 		"web page":            {200, "", "", agent.CodeUnreachable, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,25 +148,5 @@ func TestStalls(t *testing.T) {
 				t.Errorf("%v, %+v", err, out)
 			}
 		})
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		name, value string
-		want        time.Duration
-	}{
-		{"Retry-After", "3", 3 * time.Second},
-		{"Retry-After", "Sun, 22 Nov 2026 10:00:30 GMT", 30 * time.Second},
-		{"Retry-After", "Sun, 22 Nov 2026 09:00:30 GMT", 0},
-		{"Retry-After", "-3", 0},
-		{"Retry-After", "NaN", 0},
-		{"Retry-After", "1e300", 0},
-		{"Retry-After-Ms", "250", 250 * time.Millisecond},
-	} {
-		if got := retryAfter(http.Header{c.name: {c.value}}, now); got != c.want {
-			t.Errorf("%s %q: %v", c.name, c.value, got)
-		}
 	}
 }

@@ -1,53 +1,24 @@
 package chat
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"anthill/services/internal/agent"
+	"anthill/services/internal/agent/wire"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/param"
 	"github.com/openai/openai-go/v3/shared"
 )
 
-// dialect is what differs between servers.
-type dialect struct {
-	noUsage      bool // stream_options is not known
-	oldMaxTokens bool // max_tokens instead of max_completion_tokens
-	swapped      bool
-}
-
-// adapt reads from a refusal what to leave out and says whether to try again.
-// Each change is made once, so the attempts end.
-func (d *dialect) adapt(f *failure) bool {
-	if f.status != http.StatusBadRequest && f.status != http.StatusUnprocessableEntity {
-		return false
-	}
-	switch text := f.all(); {
-	case !d.noUsage && strings.Contains(text, "stream_options"):
-		d.noUsage = true
-	case !d.swapped && (strings.Contains(text, "max_tokens") || strings.Contains(text, "max_completion_tokens")) &&
-		(strings.Contains(text, "unsupported") || strings.Contains(text, "unrecognized") || strings.Contains(text, "not permitted")):
-		d.oldMaxTokens, d.swapped = !d.oldMaxTokens, true
-	default:
-		return false
-	}
-	return true
-}
-
-// streamed is what the SDK's own streaming method would add to the parameters.
-type streamed struct{ openai.ChatCompletionNewParams }
-
-func (s streamed) MarshalJSON() ([]byte, error) {
-	s.SetExtraFields(map[string]any{"stream": true})
-	return s.ChatCompletionNewParams.MarshalJSON()
-}
-
-func params(req agent.Request, d dialect) (streamed, error) {
+// body is the request as it is sent.
+func body(req agent.Request, d *dialect) ([]byte, error) {
 	p := openai.ChatCompletionNewParams{Model: req.Model}
+	var v wire.Verbatim
 	if !d.noUsage {
 		p.StreamOptions.IncludeUsage = openai.Bool(true)
 	}
@@ -58,34 +29,102 @@ func params(req agent.Request, d dialect) (streamed, error) {
 			p.MaxCompletionTokens = openai.Int(int64(req.MaxTokens))
 		}
 	}
-	if req.Temperature != nil {
-		p.Temperature = openai.Float(*req.Temperature)
+	options(&p, req, d)
+	if err := tools(&p, req, &v); err != nil {
+		return nil, err
 	}
-	if req.TopP != nil {
-		p.TopP = openai.Float(*req.TopP)
-	}
-	for _, t := range req.Tools {
-		if !json.Valid(t.Schema) {
-			return streamed{}, fmt.Errorf("the schema of the tool %s is not JSON", t.Name)
-		}
-		def := shared.FunctionDefinitionParam{Name: t.Name, Description: param.NewOpt(t.Description)}
-		// As it is, not through a map: models read the properties in this order.
-		def.SetExtraFields(map[string]any{"parameters": t.Schema})
-		p.Tools = append(p.Tools, openai.ChatCompletionFunctionTool(def))
+	if err := format(&p, req.Format, &v); err != nil {
+		return nil, err
 	}
 	if req.System != "" {
 		p.Messages = append(p.Messages, openai.SystemMessage(req.System))
 	}
 	for _, m := range req.Messages {
-		p.Messages = append(p.Messages, messages(m)...)
+		more, err := messages(m, &v)
+		if err != nil {
+			return nil, err
+		}
+		p.Messages = append(p.Messages, more...)
 	}
-	return streamed{p}, nil
+	p.SetExtraFields(map[string]any{"stream": true})
+	raw, err := p.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return v.Fill(raw), nil
 }
 
-func messages(m agent.Message) []openai.ChatCompletionMessageParamUnion {
+// options are what a server may refuse without the answer being another.
+func options(p *openai.ChatCompletionNewParams, req agent.Request, d *dialect) {
+	if req.Temperature != nil && !d.noTemperature {
+		p.Temperature = openai.Float(*req.Temperature)
+	}
+	if req.TopP != nil && !d.noTopP {
+		p.TopP = openai.Float(*req.TopP)
+	}
+	if !d.noEffort {
+		p.ReasoningEffort = shared.ReasoningEffort(req.Effort)
+	}
+	if !d.noVerbosity {
+		p.Verbosity = openai.ChatCompletionNewParamsVerbosity(req.Verbosity)
+	}
+	if req.User != "" && !d.noUser {
+		p.User = openai.String(req.User)
+	}
+	if req.Parallel != nil && len(req.Tools) > 0 && !d.noParallel {
+		p.ParallelToolCalls = openai.Bool(*req.Parallel)
+	}
+}
+
+func tools(p *openai.ChatCompletionNewParams, req agent.Request, v *wire.Verbatim) error {
+	for _, t := range req.Tools {
+		if !json.Valid(t.Schema) {
+			return fmt.Errorf("the schema of the tool %s is not JSON", t.Name)
+		}
+		def := shared.FunctionDefinitionParam{Name: t.Name, Description: param.NewOpt(t.Description)}
+		if t.Strict != nil {
+			def.Strict = openai.Bool(*t.Strict)
+		}
+		def.SetExtraFields(map[string]any{"parameters": v.Mark(t.Schema)})
+		p.Tools = append(p.Tools, openai.ChatCompletionFunctionTool(def))
+	}
+	if len(p.Tools) == 0 {
+		return nil
+	}
+	switch c := req.ToolChoice; c.Mode {
+	case "none", "required":
+		p.ToolChoice.OfAuto = openai.String(c.Mode)
+	case "tool":
+		p.ToolChoice = openai.ToolChoiceOptionFunctionToolChoice(openai.ChatCompletionNamedToolChoiceFunctionParam{Name: c.Name})
+	}
+	return nil
+}
+
+func format(p *openai.ChatCompletionNewParams, f *agent.Format, v *wire.Verbatim) error {
+	switch {
+	case f == nil:
+	case f.Schema == nil:
+		p.ResponseFormat.OfJSONObject = &shared.ResponseFormatJSONObjectParam{}
+	case !json.Valid(f.Schema):
+		return errors.New("the schema of the format is not JSON")
+	default:
+		s := shared.ResponseFormatJSONSchemaJSONSchemaParam{Name: cmp.Or(f.Name, "answer"), Schema: v.Mark(f.Schema)}
+		if f.Description != "" {
+			s.Description = openai.String(f.Description)
+		}
+		if f.Strict != nil {
+			s.Strict = openai.Bool(*f.Strict)
+		}
+		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: s}
+	}
+	return nil
+}
+
+func messages(m agent.Message, v *wire.Verbatim) ([]openai.ChatCompletionMessageParamUnion, error) {
 	switch m.Role {
 	case agent.RoleUser:
-		return []openai.ChatCompletionMessageParamUnion{openai.UserMessage(m.Text)}
+		said, err := question(m, v)
+		return []openai.ChatCompletionMessageParamUnion{said}, err
 	case agent.RoleAssistant:
 		said := openai.AssistantMessage(m.Text)
 		if m.Text == "" {
@@ -103,7 +142,7 @@ func messages(m agent.Message) []openai.ChatCompletionMessageParamUnion {
 				},
 			})
 		}
-		return []openai.ChatCompletionMessageParamUnion{said}
+		return []openai.ChatCompletionMessageParamUnion{said}, nil
 	}
 	var out []openai.ChatCompletionMessageParamUnion
 	for _, r := range m.Results {
@@ -113,5 +152,48 @@ func messages(m agent.Message) []openai.ChatCompletionMessageParamUnion {
 		}
 		out = append(out, openai.ToolMessage(content, r.ID))
 	}
-	return out
+	return out, nil
+}
+
+// question is a user's message. One of nothing but text goes as a plain string,
+// which every server takes.
+func question(m agent.Message, v *wire.Verbatim) (openai.ChatCompletionMessageParamUnion, error) {
+	var parts []openai.ChatCompletionContentPartUnionParam
+	var texts []string
+	for _, c := range m.Content() {
+		switch {
+		case c.Image != nil:
+			parts = append(parts, openai.ImageContentPart(picture(c.Image, v)))
+		case c.File != nil && c.File.Data == nil:
+			return openai.ChatCompletionMessageParamUnion{}, agent.NewError(agent.Error{Code: agent.CodeUnsupported},
+				errors.New("chat: a file by URL has no place in chat completions"))
+		case c.File != nil:
+			parts = append(parts, openai.FileContentPart(document(c.File, v)))
+		case c.Text != "":
+			texts = append(texts, c.Text)
+			parts = append(parts, openai.TextContentPart(c.Text))
+		}
+	}
+	if len(texts) == len(parts) {
+		return openai.UserMessage(strings.Join(texts, "\n\n")), nil
+	}
+	return openai.UserMessage(parts), nil
+}
+
+func picture(img *agent.Image, v *wire.Verbatim) openai.ChatCompletionContentPartImageImageURLParam {
+	p := openai.ChatCompletionContentPartImageImageURLParam{URL: img.URL, Detail: img.Detail}
+	if img.Data != nil {
+		p.URL = v.Base64("data:"+img.MIME+";base64,", img.Data)
+	}
+	if p.Detail == "original" {
+		p.Detail = "high" // the most that is known here
+	}
+	return p
+}
+
+func document(f *agent.File, v *wire.Verbatim) openai.ChatCompletionContentPartFileFileParam {
+	return openai.ChatCompletionContentPartFileFileParam{
+		Filename: openai.String(cmp.Or(f.Name, "document")),
+		FileData: openai.String(v.Base64("data:"+cmp.Or(f.MIME, "application/pdf")+";base64,", f.Data)),
+	}
 }

@@ -33,6 +33,9 @@ func New() *Provider { return &Provider{} }
 
 // Stream answers at once, in words. Usage stays zero: no tokens were used.
 func (*Provider) Stream(ctx context.Context, req agent.Request, emit func(agent.Delta) error) (agent.Completion, error) {
+	if req.Format != nil {
+		return agent.Completion{}, agent.NewError(agent.Error{Code: agent.CodeUnsupported, Model: req.Model}, nil)
+	}
 	text, calls := decide(req)
 	var said strings.Builder
 	partial := func(err error) (agent.Completion, error) {
@@ -82,6 +85,7 @@ func words(text string) func(func(string) bool) {
 // talk is a request as this provider sees it.
 type talk struct {
 	question string
+	unseen   string          // what comes with the question and cannot be read here
 	earlier  []agent.Message // before the question
 	steps    []step          // tools called since
 	tools    map[string]bool
@@ -109,7 +113,8 @@ func listen(req agent.Request) talk {
 	if last < 0 {
 		return t
 	}
-	t.question, t.earlier = req.Messages[last].Text, req.Messages[:last]
+	t.hear(req.Messages[last])
+	t.earlier = req.Messages[:last]
 	var calls []agent.ToolCall
 	for _, m := range req.Messages[last+1:] {
 		if m.Role == agent.RoleAssistant {
@@ -124,6 +129,31 @@ func listen(req agent.Request) talk {
 		}
 	}
 	return t
+}
+
+// hear takes in the question with the texts that come with it.
+func (t *talk) hear(m agent.Message) {
+	var texts []string
+	images, documents := 0, 0
+	for _, p := range m.Content() {
+		switch {
+		case p.Image != nil:
+			images++
+		case p.File != nil:
+			documents++
+		default:
+			texts = append(texts, p.Text)
+		}
+	}
+	t.question = strings.Join(texts, "\n\n")
+	var unseen []string
+	if images > 0 {
+		unseen = append(unseen, plural(images, "image"))
+	}
+	if documents > 0 {
+		unseen = append(unseen, plural(documents, "document"))
+	}
+	t.unseen = strings.Join(unseen, " and ")
 }
 
 func pathOf(input string) string {
@@ -166,6 +196,9 @@ func (t *talk) results(tool string) []step {
 func decide(req agent.Request) (string, []agent.ToolCall) {
 	t := listen(req)
 	w := understand(t.question)
+	if t.unseen != "" {
+		return "Your message comes with " + t.unseen + ", which only a language model can look at.\n\n" + notice(), nil
+	}
 	switch w.kind {
 	case wishRecall:
 		return t.recall(), nil

@@ -1,4 +1,4 @@
-package chat
+package wire
 
 import (
 	"context"
@@ -7,7 +7,12 @@ import (
 	"time"
 )
 
-var errStalled = errors.New("chat: the provider sent nothing for too long")
+const (
+	lingering = 20 * time.Millisecond // after the last event, for the body to end
+	leftover  = 5 * time.Second       // after the answer, for the usage and the end mark
+)
+
+var errStalled = errors.New("wire: the provider sent nothing for too long")
 
 // watch reads a body and cancels the call when the provider is silent: until
 // the first byte, counted from the request, or between two bytes later. Time

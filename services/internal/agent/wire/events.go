@@ -1,15 +1,75 @@
-package chat
+package wire
 
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
+
+	"github.com/tidwall/gjson"
 )
 
 const maxEvent = 32 << 20
 
-var errEventSize = errors.New("chat: an event of the stream is too large")
+var errEventSize = errors.New("wire: an event of the stream is too large")
+
+// Event is one event of a stream. Its bytes are valid until Answer.Event returns.
+type Event struct {
+	Data []byte // lines joined
+	Torn bool   // the stream ended inside the event
+}
+
+// JSON is the object that the event holds. One that is torn is the zero Result:
+// the missing end tells of the cut.
+func (e Event) JSON() (gjson.Result, error) {
+	if !json.Valid(e.Data) {
+		if e.Torn {
+			return gjson.Result{}, nil
+		}
+		return gjson.Result{}, &Failure{Text: "an event of the stream is not JSON"}
+	}
+	return gjson.ParseBytes(e.Data), nil
+}
+
+// brokenError is a connection that failed, as opposed to a provider that did.
+type brokenError struct{ error }
+
+func (e brokenError) Unwrap() error { return e.error }
+
+// Read hands the events of a stream to the answer until either is done. Its
+// error is a *Failure, the answer's, or what broke the stream.
+func Read(body io.Reader, a Answer) error {
+	_, err := read(body, a)
+	return err
+}
+
+// read says, too, whether some event arrived.
+func read(body io.Reader, a Answer) (begun bool, err error) {
+	w, _ := body.(*watch)
+	ev := newEvents(body)
+	for !a.Done() {
+		data, err := ev.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return begun, nil
+		case errors.Is(err, errEventSize):
+			return begun, &Failure{Text: err.Error()}
+		case err != nil:
+			return begun, brokenError{err}
+		case bytes.Equal(ev.name, errorEvent):
+			return begun, ParseFailure(data)
+		}
+		if err := a.Event(Event{Data: data, Torn: ev.torn}); err != nil {
+			return begun, err
+		}
+		begun = true
+		if w != nil && a.Finished() {
+			w.hurry()
+		}
+	}
+	return begun, nil
+}
 
 // events splits a server-sent event stream. The slices it returns are valid
 // until the next call.
@@ -68,6 +128,7 @@ func (e *events) next() (data []byte, err error) {
 var (
 	dataField  = []byte("data:")
 	eventField = []byte("event:")
+	errorEvent = []byte("error")
 	space      = []byte(" ")
 )
 
