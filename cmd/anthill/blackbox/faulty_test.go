@@ -1,6 +1,7 @@
 package blackbox
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -87,13 +88,16 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
 	}
-	if n := strings.Count(string(body), callID); n%2 != 0 {
-		f.t.Errorf("provider: %d ids of calls and results, which are no pairs: %s", n, body)
+	for _, m := range f.result.FindAllSubmatch(body, -1) {
+		id := string(bytes.Join(m[1:], nil)) // one of the alternatives
+		if n := strings.Count(string(body), `"`+id+`"`); n != 2 {
+			f.t.Errorf("provider: id %s is there %d times, instead of with one call and one result: %s", id, n, body)
+		}
 	}
 	newest := all[len(all)-1]
 	order := string(body[newest[2]:newest[3]])
 	a := &wireAnswer{ResponseWriter: w, faulty: f, order: order, gone: r.Context().Done()}
-	if strings.Contains(string(body[newest[1]:]), callID) {
+	if f.result.Match(body[newest[1]:]) {
 		f.count(order + " result")
 		a.send(f.text.wire())
 		return
@@ -156,6 +160,16 @@ func (w *wireAnswer) refuse(status int, kind string, h http.Header) {
 	_, _ = io.WriteString(w, w.failure(kind)) // a caller that hangs up shows in the test
 }
 
+// begun is the text sample up to the first piece of text.
+func (p *wireProtocol) begun() string {
+	for i, e := range p.text {
+		if e.text != "" {
+			return p.text[:i+1].wire()
+		}
+	}
+	return ""
+}
+
 // failure is an error in the protocol's words; it gives the key away.
 func (f *faulty) failure(kind string) string {
 	message := providerCanary + " your key " + f.key + " is not welcome"
@@ -171,6 +185,7 @@ func (f *faulty) failure(kind string) string {
 type wireProtocol struct {
 	engine string // ANTON_PLANNING_PROVIDER
 	path   string
+	result *regexp.Regexp // finds the results of tools in a request, by their ids
 	text   recording
 	call   recording
 	// What ends a stream in the middle: an error in a stream that began well.
@@ -180,7 +195,6 @@ type wireProtocol struct {
 const (
 	answerText = "Größe 日本 \"ok\"."
 	callText   = "Ich sehe nach. "
-	callID     = "call_1f"
 )
 
 // recording is a stream in its events.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -28,10 +29,23 @@ type brain struct {
 
 func newBrain(t *testing.T, key string, models ...string) *brain {
 	b := &brain{t: t, key: key, models: models}
-	srv := httptest.NewServer(b)
-	b.url = srv.URL
-	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
+	b.serve(httptest.NewServer(b))
 	return b
+}
+
+// newSecureBrain has a certificate that nobody knows.
+func newSecureBrain(t *testing.T, key string) *brain {
+	b := &brain{t: t, key: key}
+	srv := httptest.NewUnstartedServer(b)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	b.serve(srv)
+	return b
+}
+
+func (b *brain) serve(srv *httptest.Server) {
+	b.url = srv.URL
+	b.t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
 }
 
 // wants changes the key that it takes.

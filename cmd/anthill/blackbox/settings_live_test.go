@@ -69,6 +69,34 @@ func TestSettingsOpenAIWithoutResponses(t *testing.T) {
 	sameList(t, "then", b.asked(), "POST /v1/chat/completions sk-key", "POST /v1/chat/completions sk-key")
 }
 
+// Whether MindsHub's certificate is verified is the user's choice; that of any
+// other provider always is.
+func TestSettingsCertificates(t *testing.T) {
+	t.Parallel()
+	b, other := newSecureBrain(t, "sk-key"), newSecureBrain(t, "sk-key")
+	s := start(t, alone())
+	validate := func(what, status, detail string) {
+		t.Helper()
+		if o := s.post("/v1/settings/validate", object{}).ok(); o["status"] != status || !strings.Contains(str(o, "detail"), detail) {
+			t.Errorf("%s: %v", what, o)
+		}
+	}
+	s.put("/v1/settings", object{"planningProvider": "minds-cloud", "planningModel": "m", "mindsUrl": b.url, "mindsApiKey": "sk-key"}).ok()
+	validate("verified", "failed", "certificate is not trusted")
+	s.put("/v1/settings", object{"mindsSslVerify": false}).ok()
+	validate("not verified", "ok", "takes the key")
+	s.says("c", "", "chat m")
+	s.put("/v1/settings", object{"planningProvider": "openai-compatible", "openaiBaseUrl": other.url, "openaiApiKey": "sk-key"}).ok()
+	validate("another provider", "failed", "certificate is not trusted")
+	st := s.ask(object{"input": "q", "conversation": "other"})
+	st.until("an attempt", func(f frame) bool { return f.terminal() || strings.Contains(f.Content, "trying again") })
+	s.post("/v1/responses/cancel", object{"conversation_id": "other"}).ok()
+	st.rest()
+	s.put("/v1/settings", object{"planningProvider": "minds-cloud", "minds_ssl_verify": true}).ok()
+	validate("verified again", "failed", "certificate is not trusted")
+	sameList(t, "the other", other.asked())
+}
+
 // How long a provider may be silent is read at each turn, from the environment or
 // the settings file.
 func TestSettingsPatience(t *testing.T) {

@@ -108,6 +108,12 @@ type Tool interface {
 	Run(ctx context.Context, input json.RawMessage) (string, error)
 }
 
+// Final is returned by a Tool as its error to end the turn with a text for the
+// user, such as a question: the model is not asked again.
+type Final struct{ Text string }
+
+func (f *Final) Error() string { return "the turn ends with: " + f.Text }
+
 // Request is one call of a model. What a provider has no notion of it leaves
 // out, except a Format, an Image or a File, without which the answer would be
 // another.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -89,6 +90,11 @@ func (t *turn) call(ctx context.Context, c ToolCall) (ToolResult, error) {
 	content, err := t.runTool(context.WithValue(toolCtx, reporterKey{}, rep), tool, c)
 	if failed := rep.close(); failed != nil {
 		return ToolResult{}, failed
+	}
+	if f, ok := errors.AsType[*Final](err); ok && ctx.Err() == nil {
+		// The question is what the user sees; the model reads that it was put.
+		t.final = append(t.final, strings.ToValidUTF8(f.Text, "\uFFFD"))
+		content, err = "The user sees this now. The answer is the user's next message.", nil
 	}
 	r := ToolResult{ID: c.ID, Content: strings.ToValidUTF8(content, "\uFFFD"), View: rep.view, Parts: rep.parts}
 	if err != nil {

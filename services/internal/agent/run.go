@@ -32,6 +32,7 @@ type Options struct {
 type Limits struct {
 	Rounds          int           // model calls that may ask for tools (25); one more without tools then wraps up
 	Continuations   int           // times that an answer cut short by the output budget is carried on (none)
+	Tokens          int           // of all calls, in and out, after which no tool can be called any more (1,250,000)
 	ErrorsOfOneTool int           // failures in a row after which a tool is off for the rest of the turn (5)
 	NudgeAt         int           // failures in a row from which the model is told to change course (2)
 	RetryBudget     time.Duration // waits for a provider in trouble, summed over the turn (30 s); below 0 no retries
@@ -45,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	or(&l.Rounds, 25)
+	or(&l.Tokens, 1_250_000)
 	or(&l.ErrorsOfOneTool, 5)
 	or(&l.NudgeAt, 2)
 	if l.RetryBudget == 0 {
@@ -67,7 +69,7 @@ type Outcome struct {
 
 // Notes go behind the system prompt: words of ours never pose as the user's.
 const (
-	noteWrapUp   = "The limit of tool rounds for this turn is reached and no tool can be called any more. Answer now from what you have: say what is done, what is not, and ask the user whether to go on."
+	noteWrapUp   = "The limit of this turn is reached and no tool can be called any more. Answer now from what you have: say what is done, what is not, and ask the user whether to go on."
 	noteContinue = "Your last message was cut off by the output limit. Go on exactly where it stopped, without repeating or introducing anything."
 )
 
@@ -85,7 +87,7 @@ func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
 		return Outcome{}, err
 	}
 	note := ""
-	for t.out.Rounds < t.limits.Rounds {
+	for t.out.Rounds < t.limits.Rounds && t.out.Usage.InputTokens+t.out.Usage.OutputTokens < t.limits.Tokens {
 		answer, err := t.ask(ctx, note, t.specs)
 		if err != nil {
 			return t.out, err
@@ -100,6 +102,9 @@ func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
 			if waits {
 				t.out.Finish = FinishTools
 				return t.out, nil
+			}
+			if len(t.final) > 0 {
+				return t.endWith(strings.Join(t.final, "\n\n"))
 			}
 		case answer.Finish == FinishLength && t.continued < t.limits.Continuations && !blank(answer.Text):
 			t.continued++
@@ -132,6 +137,7 @@ type turn struct {
 	announced map[string]bool // calls of the present answer that the sink knows of
 	continued int
 	waited    map[bool]time.Duration // by whether the provider asked for the wait
+	final     []string               // what tools end the turn with
 	spoke     bool                   // some text has reached the sink
 	out       Outcome
 }
@@ -253,6 +259,15 @@ func (t *turn) end(answer Completion) (Outcome, error) {
 		return t.out, NewError(Error{Message: "The model gave no answer. Try again."}, errors.New("agent: empty completion"))
 	}
 	return t.out, nil
+}
+
+// endWith closes the turn with words of a tool.
+func (t *turn) endWith(text string) (Outcome, error) {
+	t.out.Finish = FinishStop
+	if err := t.sink.Text(text); err != nil {
+		return t.out, err
+	}
+	return t.out, t.keep(Message{Role: RoleAssistant, Text: text})
 }
 
 // keepText keeps what an answer says, and ends the calls that it began: they

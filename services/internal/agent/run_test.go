@@ -300,7 +300,7 @@ func TestRoundLimitWrapsUp(t *testing.T) {
 		t.Fatalf("%+v, ran %d, %v", out, ran, err)
 	}
 	req := p.seen[2]
-	if len(req.Tools) != 0 || !strings.HasPrefix(req.System, "sys\n\n") || !strings.Contains(req.System, "limit of tool rounds") {
+	if len(req.Tools) != 0 || !strings.HasPrefix(req.System, "sys\n\n") || !strings.Contains(req.System, "limit of this turn") {
 		t.Errorf("request %+v", req)
 	}
 	for _, m := range req.Messages[1:] {

@@ -81,7 +81,13 @@ var subject = wiretest.Subject{
 
 func TestWire(t *testing.T) { wiretest.Run(t, subject) }
 
-func FuzzStream(f *testing.F) { wiretest.Fuzz(f, subject) }
+func FuzzStream(f *testing.F) {
+	wiretest.Fuzz(f, subject, func(stream io.Reader, emit func(agent.Delta) error) (agent.Completion, error) {
+		a := newAnswer(agent.Request{}, emit)
+		err := wire.Read(stream, a)
+		return a.completion(), err
+	})
+}
 
 func TestStreams(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"io"
 	"testing"
 
 	"anthill/services/internal/agent"
@@ -33,4 +34,10 @@ var subject = wiretest.Subject{
 
 func TestWire(t *testing.T) { wiretest.Run(t, subject) }
 
-func FuzzStream(f *testing.F) { wiretest.Fuzz(f, subject) }
+func FuzzStream(f *testing.F) {
+	wiretest.Fuzz(f, subject, func(stream io.Reader, emit func(agent.Delta) error) (agent.Completion, error) {
+		a := newAnswer(agent.Request{}, emit)
+		err := wire.Read(stream, a)
+		return a.completion(), err
+	})
+}

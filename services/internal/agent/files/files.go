@@ -1,7 +1,7 @@
 // Package files gives a model the tools to look into a project's folder:
-// read_file and list_files.
+// read_file, list_files and read_image.
 //
-// Rooms enter through Tools. The tools only read, only text, only inside the
+// Rooms enter through Tools. The tools only read, only inside the
 // folder, and never more at a time than a model can take in. What goes wrong is
 // said so that the model can do better next time.
 package files
@@ -42,7 +42,7 @@ const (
 
 // Tools returns the tools over a folder, which must stay open while they are used.
 func Tools(folder *workspace.Folder) []agent.Tool {
-	return []agent.Tool{reader{folder}, lister{folder}}
+	return []agent.Tool{reader{folder}, lister{folder}, imager{folder}}
 }
 
 type reader struct{ folder *workspace.Folder }

@@ -59,7 +59,7 @@ func (a *answer) Event(e wire.Event) error {
 	case "response.output_text.delta", "response.refusal.delta":
 		return a.hear(obj, text(obj.Get("delta")))
 	case "response.output_text.done", "response.refusal.done":
-		if !a.heard[part(obj)] {
+		if !a.heard[part(key(obj), obj)] {
 			return a.hear(obj, text(obj.Get("text"))+text(obj.Get("refusal")))
 		}
 	case "response.reasoning_summary_text.delta", "response.reasoning_text.delta":
@@ -111,7 +111,7 @@ func key(event gjson.Result) string {
 	return event.Get("item.id").Raw
 }
 
-func part(event gjson.Result) string { return key(event) + "/" + event.Get("content_index").Raw }
+func part(item string, event gjson.Result) string { return item + "/" + event.Get("content_index").Raw }
 
 // text is a string as it may be shown, whatever the value is.
 func text(v gjson.Result) string {
@@ -125,8 +125,9 @@ func (a *answer) hear(event gjson.Result, said string) error {
 	if said == "" {
 		return nil
 	}
-	a.heard[part(event)] = true
-	return a.speak(key(event), said)
+	item := key(event)
+	a.heard[part(item, event)] = true
+	return a.speak(item, said)
 }
 
 // speak says something of an item; two messages are two paragraphs.

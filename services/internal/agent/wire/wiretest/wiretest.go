@@ -3,6 +3,7 @@
 package wiretest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -380,9 +381,9 @@ func (s Subject) redirects(t *testing.T) {
 	Failed(t, err, agent.CodeUnreachable)
 }
 
-// Fuzz reads arbitrary bytes as a stream: whatever they are, the call ends, and
-// an answer without its end is not whole.
-func Fuzz(f *testing.F, s Subject) {
+// Fuzz has arbitrary bytes read as a stream: whatever they are, reading them ends,
+// and what comes of it can be shown and kept.
+func Fuzz(f *testing.F, s Subject, read func(stream io.Reader, emit func(agent.Delta) error) (agent.Completion, error)) {
 	f.Add([]byte(s.Sample))
 	f.Add([]byte(s.Says("text", true)))
 	f.Add([]byte("event: error\ndata: {\"error\":{\"message\":\"x\"}}\n\n"))
@@ -391,14 +392,18 @@ func Fuzz(f *testing.F, s Subject) {
 		f.Add([]byte(event + s.Sample))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		got, out, err := s.read(t, func() io.Reader { return strings.NewReader(string(stream)) })
-		if err != nil {
-			if _, ok := errors.AsType[*agent.Error](err); !ok {
-				t.Fatalf("%T: %v", err, err)
+		said := ""
+		out, err := read(bytes.NewReader(stream), func(d agent.Delta) error {
+			if said += d.Text; !utf8.ValidString(d.Text+d.Reasoning) || (d == agent.Delta{}) {
+				t.Fatalf("emitted %+v", d)
 			}
+			return nil
+		})
+		if f := (*wire.Failure)(nil); err != nil && !errors.As(err, &f) {
+			t.Fatalf("%T: %v", err, err)
 		}
-		if !utf8.ValidString(got) || !utf8.ValidString(out.Text) {
-			t.Fatalf("emitted %q, kept %q", got, out.Text)
+		if out.Text != said || out.Finish == "" {
+			t.Fatalf("emitted %q, kept %q, %s", said, out.Text, out.Finish)
 		}
 		seen := map[string]bool{}
 		for _, c := range out.Calls {
