@@ -1,10 +1,10 @@
 // The unmodified OpenAI SDK: responses that are stored, run in the background, or are not stored.
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import OpenAI from 'openai';
 import { hold, serveWithModel } from './provider.mjs';
+import { filesWith } from './server.mjs';
 
 async function collect(stream) {
   const events = [];
@@ -120,16 +120,6 @@ test('delete stops a response that runs', async (t) => {
   await assert.rejects(ai.responses.retrieve(begun.id), OpenAI.NotFoundError);
 });
 
-/** The files below dir that contain the text. */
-async function containing(dir, text) {
-  const found = [];
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath ?? entry.path, entry.name);
-    if (entry.isFile() && (await readFile(path)).includes(text)) found.push(path);
-  }
-  return found;
-}
-
 test('store: false leaves nothing behind', async (t) => {
   const { ai, mock, url, home, stop } = await serveWithModel(t);
   mock.onMessage('STORED-QUESTION', { content: 'STORED-ANSWER' });
@@ -149,6 +139,6 @@ test('store: false leaves nothing behind', async (t) => {
   assert.equal(conversations.length, 1, 'only the stored one is listed');
   assert.ok(await ai.responses.retrieve(stored.id));
   await stop();
-  assert.notDeepEqual(await containing(join(home, 'data'), 'STORED-ANSWER'), [], 'this is where it would be');
-  for (const word of ['FLEETING-QUESTION', 'FLEETING-ANSWER']) assert.deepEqual(await containing(home, word), []);
+  assert.notDeepEqual(await filesWith(join(home, 'data'), 'STORED-ANSWER'), [], 'this is where it would be');
+  for (const word of ['FLEETING-QUESTION', 'FLEETING-ANSWER']) assert.deepEqual(await filesWith(home, word), []);
 });

@@ -1,16 +1,27 @@
 // Starts the built binary in a home of its own, on a free port.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const binary = resolve(import.meta.dirname, process.env.ANTHILL_BINARY ?? '../bin/anthill');
 
+/** The files below dir that contain the text. */
+export async function filesWith(dir, text) {
+  const found = [];
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath ?? entry.path, entry.name);
+    if (entry.isFile() && (await readFile(path)).includes(text)) found.push(path);
+  }
+  return found;
+}
+
 /**
  * Runs `anthill serve` until the test ends, which fails if the program did not
- * end well or complained. `stop` ends it earlier; `log` is what it wrote so far,
- * `home` its HOME, with the data directory `data` in it.
+ * end well, complained, or wrote a key of its environment anywhere. `stop` ends it
+ * earlier; `log` is what it wrote so far, `home` its HOME, with the data directory
+ * `data` in it.
  */
 export async function serve(t, env = {}) {
   const home = await mkdtemp(join(tmpdir(), 'anthill-e2e-'));
@@ -33,11 +44,16 @@ export async function serve(t, env = {}) {
   t.after(async () => {
     try {
       await stop();
+      const bad = log.match(/panic:|panic while serving|DATA RACE|level=ERROR/);
+      if (bad) throw new Error(`anthill wrote ${bad[0]}:\n${log}`);
+      for (const key of Object.values(env).filter((value) => value.startsWith('sk-'))) {
+        if (log.includes(key)) throw new Error(`the key is in the log:\n${log}`);
+        const files = await filesWith(home, key);
+        if (files.length > 0) throw new Error(`the key is in ${files}`);
+      }
     } finally {
       await rm(home, { recursive: true, force: true });
     }
-    const bad = log.match(/panic:|panic while serving|DATA RACE|level=ERROR/);
-    if (bad) throw new Error(`anthill wrote ${bad[0]}:\n${log}`);
   });
   const first = new Promise((done, fail) => {
     createInterface({ input: child.stdout }).once('line', done);

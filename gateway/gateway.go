@@ -50,6 +50,11 @@ type Options struct {
 	Log            *slog.Logger
 }
 
+// InProcess is a channel to services of this process that no port serves.
+func InProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) grpc.ClientConnInterface {
+	return inProcess(register, unary, stream)
+}
+
 // Server serves until Shutdown.
 type Server struct {
 	port   *listen.Port

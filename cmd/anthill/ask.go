@@ -56,6 +56,13 @@ A question of "-" is read from standard input. Ctrl-C stops the turn.`,
 	c.Flags().StringVarP(&f.project, "project", "p", "", "project of a new conversation (default the active one)")
 	c.Flags().StringVarP(&f.model, "model", "m", "", "model instead of the configured one")
 	c.Flags().BoolVar(&f.json, "json", false, "print every event as one line of JSON")
+	c.ValidArgsFunction = cobra.NoFileCompletions
+	completeFlags(c, map[string]cobra.CompletionFunc{
+		"conversation": complete(v, &f.server, conversationNames),
+		"project":      complete(v, &f.server, projectNames),
+		"model":        complete(v, &f.server, modelNames),
+		"server":       cobra.NoFileCompletions,
+	})
 	return c
 }
 

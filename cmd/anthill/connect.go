@@ -26,9 +26,10 @@ const serverUsage = "`ADDRESS` of the server: HOST:PORT, or a URL with http or h
 
 // client is a connection to a server, and the key that it wants.
 type client struct {
-	*grpc.ClientConn
-	addr string // HOST:PORT
-	key  string
+	grpc.ClientConnInterface
+	Close func() error
+	addr  string // HOST:PORT; empty: the services run in this process
+	key   string
 }
 
 // connect prepares a connection to the given server, or to the configured one.
@@ -50,7 +51,7 @@ func connect(cfg config, server string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server address: %w", err)
 	}
-	return &client{ClientConn: conn, addr: addr, key: cfg.APIKey}, nil
+	return &client{ClientConnInterface: conn, Close: conn.Close, addr: addr, key: cfg.APIKey}, nil
 }
 
 // address is where to dial, and whether by TLS.

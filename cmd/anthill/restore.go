@@ -57,6 +57,9 @@ A backup has no settings and no API keys: those of this machine stay.`,
 			return describeRestore(c.OutOrStdout(), cfg, out)
 		},
 	}
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return []cobra.Completion{"tgz", "tar.gz"}, cobra.ShellCompDirectiveFilterFileExt
+	}
 	c.Flags().BoolVar(&replace, "replace", false, "put the data that is there aside, into backups/")
 	c.Flags().Int64Var(&maxBytes, "max-bytes", 64<<30, "refuse a backup that holds more `BYTES`")
 	return c

@@ -34,13 +34,35 @@ Responses API with projects and conversations, over REST, server-sent events
 and gRPC. Everything is kept in one data directory and survives a crash.
 
 Start it with "anthill serve", then ask it something with "anthill ask".
-Without a model it answers from its built-in offline provider.`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+Without a model it answers from its built-in offline provider; "anthill
+configure" chooses one, and "anthill doctor" says what is missing.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
 	addOptions(root.PersistentFlags(), v)
-	root.AddCommand(newServe(v), newAsk(v), newConfig(v), newBackup(v), newRestore(v), &cobra.Command{
+	completeFlags(root, map[string]cobra.CompletionFunc{
+		"log-level": cobra.FixedCompletions([]cobra.Completion{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp),
+		"host":      cobra.NoFileCompletions, "port": cobra.NoFileCompletions, "listen": cobra.NoFileCompletions,
+		"allowed-hosts": cobra.NoFileCompletions, "allowed-origins": cobra.NoFileCompletions, "renderer-url": cobra.NoFileCompletions,
+		"base-path": cobra.NoFileCompletions, "trusted-proxies": cobra.NoFileCompletions,
+	})
+	root.AddGroup(&cobra.Group{ID: "use", Title: "Use it:"}, &cobra.Group{ID: "set", Title: "Set it up:"}, &cobra.Group{ID: "keep", Title: "Keep what it holds:"})
+	for group, list := range map[string][]*cobra.Command{
+		"use":  {newServe(v), newAsk(v)},
+		"set":  {newConfigure(v), newDoctor(v), newConfig(v)},
+		"keep": {newBackup(v), newRestore(v)},
+	} {
+		for _, c := range list {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(newVersion())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
@@ -48,6 +70,5 @@ Without a model it answers from its built-in offline provider.`,
 			_, err := fmt.Fprintf(c.OutOrStdout(), "anthill %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
-	})
-	return root
+	}
 }

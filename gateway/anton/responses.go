@@ -79,9 +79,9 @@ func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map
 		h.refuse(w, r, invalid(wrong...))
 		return
 	}
-	if stream {
+	if stream && q.StartingAfter == nil {
 		events, err := h.responses.StreamResponse(outgoing(r), q)
-		h.replay(w, r, events, err)
+		h.answer(w, r, events, err, true)
 		return
 	}
 	resp, err := h.responses.GetResponse(outgoing(r), &antonv1.GetResponseRequest{ResponseId: q.ResponseId})
@@ -89,26 +89,17 @@ func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map
 		problemOf(r, err).write(w, r)
 		return
 	}
-	writeJSON(w, http.StatusOK, viewResponse(resp))
-}
-
-// replay streams what may well be nothing: a client that saw all of it.
-func (h *Handler) replay(w http.ResponseWriter, r *http.Request, events eventStream, err error) {
-	var first *antonv1.ResponseEvent
-	if err == nil {
-		first, err = events.Recv()
+	if !stream {
+		writeJSON(w, http.StatusOK, viewResponse(resp))
+		return
 	}
-	switch {
-	case errors.Is(err, io.EOF):
-		if err := sse.Pump(r.Context(), sse.New(w, r, sse.Options{}), events.Recv,
-			func(*antonv1.ResponseEvent) error { return nil }); err != nil {
-			h.log.Info("stream ended early", "error", err)
-		}
-	case err != nil:
+	// The next event may be long in coming, or never come: the answer begins now.
+	events, err := h.responses.StreamResponse(outgoing(r), q)
+	if err != nil {
 		problemOf(r, err).write(w, r)
-	default:
-		h.stream(w, r, first, events)
+		return
 	}
+	h.stream(w, r, nil, events)
 }
 
 // querySeq reads a sequence number from a query.

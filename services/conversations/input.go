@@ -64,6 +64,7 @@ func (r *Room) readItems(ctx context.Context, items []*antonv1.InputItem, at str
 			}
 			for _, m := range found {
 				size += sizeOf(m)
+				g.hear(m, headlineOf(m))
 			}
 			g.messages = append(g.messages, found...)
 		default:
@@ -73,9 +74,11 @@ func (r *Room) readItems(ctx context.Context, items []*antonv1.InputItem, at str
 			}
 			g.messages = append(g.messages, m)
 			size += len(m.Text)
-			if title := headlineOf(m); m.Role == agent.RoleUser && title != "" {
-				g.question, g.asks = title, true
+			title := headlineOf(m)
+			if m.Text == "" && len(it.Content) > 0 && it.Content[0].GetFile().GetFilename() != "" {
+				title = it.Content[0].File.Filename // not the words of a file that is text
 			}
+			g.hear(m, title)
 		}
 		if size > inputMax {
 			return nil, fault.New(fault.Invalid, "BODY_TOO_LARGE", "The input is larger than %d MiB", inputMax>>20)
@@ -103,6 +106,13 @@ func sizeOf(m agent.Message) int {
 		n += len(r.Content)
 	}
 	return n
+}
+
+// hear notes what a user's message asks.
+func (g *given) hear(m agent.Message, title string) {
+	if m.Role == agent.RoleUser && title != "" {
+		g.question, g.asks = title, true
+	}
 }
 
 // calls are the ids of the calls in the messages, and of those that are answered.

@@ -13,16 +13,15 @@ import (
 // eachProtocol runs a test against a program of its own for each protocol.
 func eachProtocol(t *testing.T, run func(t *testing.T, f *faulty)) {
 	t.Helper()
+	byName := map[string]*wireProtocol{}
 	for _, p := range wireProtocols {
-		t.Run(p.engine, func(t *testing.T) {
-			t.Parallel()
-			run(t, newFaulty(t, p))
-		})
+		byName[p.engine] = p
 	}
+	sideBySide(t, byName, func(t *testing.T, _ string, p *wireProtocol) { run(t, newFaulty(t, p)) })
 }
 
 // sideBySide runs subtests at once, however few processors there are: they wait
-// for one another's disk and clocks, not for the processor.
+// for disks and clocks, not for the processor.
 func sideBySide[K comparable, V any](t *testing.T, cases map[K]V, run func(*testing.T, K, V)) {
 	t.Helper()
 	var all sync.WaitGroup

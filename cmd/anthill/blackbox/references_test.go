@@ -64,7 +64,7 @@ func TestItemReferences(t *testing.T) {
 	}
 	before := s.state()
 	for _, id := range []string{"msg_unknown", "msg_unknown_o0", message + "0", strings.Replace(message, "msg_", "fc_", 1), strings.Replace(message, "_o1", "_o9", 1),
-		strings.Replace(message, "_o1", "_i1", 1), strings.Replace(message, "_o1", "_o-1", 1), tn.responseID, "_", "__", "msg_" + strings.Repeat("x", 5000)} {
+		strings.Replace(message, "_o1", "_i7", 1), strings.Replace(message, "_o1", "_o-1", 1), tn.responseID, "_", "__", "msg_" + strings.Repeat("x", 5000)} {
 		d, _ := s.post("/v1/responses", object{"input": []object{now, ref(id)}}).refused(http.StatusUnprocessableEntity, "")["detail"].([]any)
 		if len(d) != 1 || fmt.Sprint(d[0].(object)["loc"]) != "[body input 1 id]" {
 			t.Errorf("%s: %v", clip([]byte(id)), d)

@@ -88,7 +88,7 @@ type ToolResult struct {
 	ID      string `json:"id"`
 	Content string `json:"content"`
 	IsError bool   `json:"is_error,omitempty"`
-	Parts   []Part `json:"parts,omitempty"` // images and files that come with Content
+	Parts   []Part `json:"parts,omitempty"` // images and files that come with Content; Run shows them to providers as a message
 	View    string `json:"-"`               // what people see instead of Content; see Show
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -193,7 +194,7 @@ func (t *turn) hoist(history []Message) []Message {
 // answer was shown. On an error the text that was shown is kept in the history.
 func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completion, error) {
 	req := t.Request
-	req.Messages, req.Tools = t.history, specs
+	req.Messages, req.Tools = presented(t.history), specs
 	if len(specs) == 0 || t.out.Rounds > 0 {
 		// What must be called has been called: asking for it again would never end.
 		req.ToolChoice = ToolChoice{}
@@ -244,6 +245,29 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 		}
 		return Completion{}, failure
 	}
+}
+
+// presented is a history as providers take it: what tools attached to results
+// follows them in a user's message, since not every API has a place for it.
+func presented(history []Message) []Message {
+	attached := func(r ToolResult) bool { return len(r.Parts) > 0 }
+	if !slices.ContainsFunc(history, func(m Message) bool { return slices.ContainsFunc(m.Results, attached) }) {
+		return history
+	}
+	var out []Message
+	for _, m := range history {
+		out = append(out, m)
+		var parts []Part
+		for _, r := range m.Results {
+			if attached(r) {
+				parts = append(append(parts, Part{Text: "What the tool returned: " + r.Content}), r.Parts...)
+			}
+		}
+		if parts != nil {
+			out = append(out, Message{Role: RoleUser, Parts: parts})
+		}
+	}
+	return out
 }
 
 // end closes the turn with the model's last answer. Its calls, if any, are not run.

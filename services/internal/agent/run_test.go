@@ -440,3 +440,41 @@ func TestTwoToolsOfOneName(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// What a tool attaches reaches the model behind the results, and stays in the history.
+func TestRunAttaches(t *testing.T) {
+	picture := Part{Image: &Image{MIME: "image/png", Data: []byte("png")}}
+	var seen [][]Message
+	p := &asksTool{seen: &seen}
+	s := &tape{}
+	if _, err := Run(t.Context(), Options{Provider: p, History: []Message{{Role: RoleUser, Text: "look"}}, Tools: []Tool{attacher{picture}}}, s); err != nil {
+		t.Fatal(err)
+	}
+	last := seen[1]
+	if n := len(last); n != 4 || last[n-1].Role != RoleUser || len(last[n-1].Parts) != 2 || last[n-1].Parts[1].Image == nil {
+		t.Errorf("the model sees %+v", last)
+	}
+	if r := s.history[1].Results; len(r) != 1 || len(r[0].Parts) != 1 || r[0].Content != "a picture" {
+		t.Errorf("history %+v", s.history)
+	}
+}
+
+type asksTool struct{ seen *[][]Message }
+
+func (p *asksTool) Stream(_ context.Context, req Request, emit func(Delta) error) (Completion, error) {
+	*p.seen = append(*p.seen, req.Messages)
+	if len(*p.seen) == 1 {
+		return Completion{Finish: FinishTools, Calls: []ToolCall{{ID: "c1", Name: "look", Input: "{}"}}}, nil
+	}
+	return Completion{Text: "I see", Finish: FinishStop}, emit(Delta{Text: "I see"})
+}
+
+type attacher struct{ part Part }
+
+func (attacher) Spec() ToolSpec {
+	return ToolSpec{Name: "look", Schema: json.RawMessage(`{"type":"object"}`)}
+}
+func (a attacher) Run(ctx context.Context, _ json.RawMessage) (string, error) {
+	Attach(ctx, a.part)
+	return "a picture", nil
+}

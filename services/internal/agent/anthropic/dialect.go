@@ -31,7 +31,10 @@ var tooMany = regexp.MustCompile(`max_tokens: \d+ > (\d+)`)
 func (d *dialect) concessions(req agent.Request) wire.Concessions {
 	var c wire.Concessions
 	// Thinking that another key, or a model's successor, cannot read any more.
-	c.May("", wire.Naming("signature", "cannot be modified"), func() { d.noTrace = true })
+	c.May("", func(f *wire.Failure) bool {
+		asked := req.Effort != "" && !d.noThinking
+		return f.Says("signature", "cannot be modified") || !asked && f.Says("thinking")
+	}, func() { d.noTrace = true })
 	if req.Effort != "" {
 		c.May("adaptive", wire.Naming("thinking.type.adaptive", "output_config.effort"), func() { d.adaptive = true })
 		c.May("thinking", wire.Refusing("thinking", "adaptive", "effort"), func() { d.noThinking = true })

@@ -110,10 +110,10 @@ func (e *events) next() (data []byte, err error) {
 		}
 		switch {
 		case len(line) == 0:
-			if e.any {
+			if len(e.data) > 0 {
 				return e.data, nil
 			}
-			e.name = e.name[:0]
+			e.name, e.any = e.name[:0], false // one without data is none
 		case bytes.HasPrefix(line, dataField):
 			if e.any {
 				e.data = append(e.data, '\n')
@@ -129,8 +129,8 @@ func (e *events) next() (data []byte, err error) {
 		}
 		// What is left are comments and fields of no interest.
 	}
-	if e.any && e.err != errEventSize {
-		e.any, e.torn = false, true
+	if len(e.data) > 0 && e.err != errEventSize {
+		e.torn = true
 		return e.data, nil
 	}
 	return nil, e.err

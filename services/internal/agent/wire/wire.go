@@ -216,15 +216,15 @@ func (e requestError) Unwrap() error { return e.error }
 
 // explain turns whatever ended a call into an *agent.Error, or nil.
 func (s *Server) explain(ctx context.Context, model string, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(cause, errStalled):
-		return agent.NewError(agent.Error{Code: agent.CodeTimeout}, cause, s.key)
 	}
 	if e, ok := errors.AsType[emitError](err); ok {
 		return e.error
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errStalled) {
+		return agent.NewError(agent.Error{Code: agent.CodeTimeout}, cause, s.key)
 	}
 	if cause != nil {
 		return agent.NewError(agent.Error{}, cause, s.key)

@@ -205,6 +205,7 @@ func (s Subject) ways(t *testing.T) {
 	for name, sample := range map[string]string{
 		"CRLF":            strings.ReplaceAll(s.Sample, "\n", "\r\n"),
 		"comments":        ": hello\n\n" + strings.ReplaceAll(s.Sample, "\n\n", "\n: ping\n\n:\n\n"),
+		"empty events":    "data:\n\nevent: error\n\n" + strings.ReplaceAll(s.Sample, "\n\n", "\n\nevent: error\ndata: \n\n"),
 		"no blank":        strings.ReplaceAll(s.Sample, ": ", ":"),
 		"names and ids":   strings.ReplaceAll(s.Sample, "data:", "id: 7\nretry: 5\nunknown\ndata:"),
 		"no names":        strings.Join(strings.FieldsFunc(s.Sample, func(r rune) bool { return r == '\n' }), "\n\n") + "\n\n",
