@@ -1,6 +1,7 @@
 package anton
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func (h *Handler) createChatCompletion(w http.ResponseWriter, r *http.Request, _
 		first, err = events.Recv()
 	}
 	if err != nil {
-		problemOf(r, err).write(w, r)
+		how.name(problemOf(r, err)).write(w, r)
 		return
 	}
 	c := newChatView(first)
@@ -244,8 +245,47 @@ func (c *chatView) usage() *chatUsage {
 		OutputMore: map[string]int32{"reasoning_tokens": u.GetReasoningTokens()}}
 }
 
-// chatHow is how a chat completion is to be answered.
-type chatHow struct{ stream, usage bool }
+// chatHow is how a chat completion is to be answered, and where its request
+// came from.
+type chatHow struct {
+	stream, usage bool
+	from          []int  // message of each input item
+	maxTokens     string // the member that set it
+}
+
+// name gives the fields of a problem the names that the client knows.
+func (how chatHow) name(p problem) problem {
+	list, ok := p.detail.([]fieldError)
+	if !ok {
+		return p
+	}
+	for i, f := range list {
+		loc := f.Loc[1:]
+		if len(loc) == 0 {
+			continue
+		}
+		switch {
+		case loc[0] == "input" && len(loc) > 1:
+			if n, ok := loc[1].(int); ok && n < len(how.from) {
+				loc = append([]any{"messages", how.from[n]}, loc[2:]...)
+			}
+		case loc[0] == "input":
+			loc[0] = "messages"
+		case loc[0] == "max_output_tokens":
+			loc[0] = how.maxTokens
+		case loc[0] == "reasoning":
+			loc = []any{"reasoning_effort"}
+		case loc[0] == "text" && len(loc) > 1 && loc[1] == "verbosity":
+			loc = loc[1:]
+		case loc[0] == "text" && len(loc) > 1:
+			loc = append([]any{"response_format"}, loc[2:]...)
+		}
+		list[i].Loc = append([]any{"body"}, loc...)
+	}
+	named := invalid(list...)
+	p.detail, p.param = named.detail, named.param
+	return p
+}
 
 // decodeChat reads the body of POST /v1/chat/completions.
 func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldError) {
@@ -254,7 +294,8 @@ func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldEr
 	if len(bad) > 0 {
 		return nil, how, bad
 	}
-	q := &antonv1.CreateResponseRequest{Model: d.str("model"), Input: d.messages(), Options: d.chatOptions()}
+	q := &antonv1.CreateResponseRequest{Model: d.str("model"), Options: d.chatOptions()}
+	q.Input, how.from = d.messages()
 	d.read("stream", &how.stream, "bool_type", "Input should be a valid boolean")
 	var opts struct {
 		IncludeUsage bool `json:"include_usage"`
@@ -262,8 +303,12 @@ func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldEr
 	d.read("stream_options", &opts, "dict_type", "Input should be a valid dictionary")
 	how.usage = opts.IncludeUsage
 	d.sampling(q)
-	d.read("max_tokens", &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
-	d.read("max_completion_tokens", &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
+	for _, name := range []string{"max_tokens", "max_completion_tokens"} {
+		if d.has(name) {
+			how.maxTokens = name
+			d.read(name, &q.MaxOutputTokens, "int_type", "Input should be a valid integer")
+		}
+	}
 	d.refuse("n", "More than one answer is", "1")
 	d.refuse("logprobs", "Log probabilities are", "false")
 	d.refuse("audio", "Audio is")
@@ -273,7 +318,8 @@ func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldEr
 
 func (d *reader) chatOptions() *antonv1.RequestOptions {
 	off := false
-	o := &antonv1.RequestOptions{Tools: d.tools(), ToolChoice: d.toolChoice(), Verbosity: d.str("verbosity"), User: d.str("user"), Store: &off}
+	o := &antonv1.RequestOptions{Tools: d.tools(), ToolChoice: d.toolChoice(), Verbosity: d.str("verbosity"),
+		User: cmp.Or(d.str("user"), d.str("safety_identifier")), Store: &off}
 	d.read("parallel_tool_calls", &o.ParallelToolCalls, "bool_type", "Input should be a valid boolean")
 	d.read("store", &o.Store, "bool_type", "Input should be a valid boolean")
 	if d.has("stop") {
@@ -301,19 +347,22 @@ func (d *reader) chatOptions() *antonv1.RequestOptions {
 	return o
 }
 
-// messages reads the history that the client keeps.
-func (d *reader) messages() []*antonv1.InputItem {
+// messages reads the history that the client keeps. from says which message
+// each item is of.
+func (d *reader) messages() (out []*antonv1.InputItem, from []int) {
 	if !d.has("messages") {
 		d.fail("missing", "Field required", "messages")
-		return nil
+		return nil, nil
 	}
 	var raws []json.RawMessage
 	if json.Unmarshal(d.members["messages"], &raws) != nil {
 		d.fail("list_type", "Input should be a valid list of messages", "messages")
-		return nil
+		return nil, nil
 	}
-	var out []*antonv1.InputItem
 	for i, raw := range raws {
+		for len(from) < len(out) {
+			from = append(from, i-1)
+		}
 		var m struct {
 			itemIn
 			Refusal *string `json:"refusal"`
@@ -352,5 +401,8 @@ func (d *reader) messages() []*antonv1.InputItem {
 				Arguments: c.Function.Arguments}, "messages", i, "tool_calls", n)...)
 		}
 	}
-	return out
+	for len(from) < len(out) {
+		from = append(from, len(raws)-1)
+	}
+	return out, from
 }

@@ -239,10 +239,14 @@ func (d *reader) toolChoice() *antonv1.ToolChoice {
 			Name string `json:"name"`
 		} `json:"function"`
 	}
-	var c struct {
-		named
+	type several struct {
 		Mode  string  `json:"mode"`
 		Tools []named `json:"tools"`
+	}
+	var c struct {
+		named
+		several
+		Allowed *several `json:"allowed_tools"` // of chat completions
 	}
 	if json.Unmarshal(raw, &c) != nil {
 		d.fail("string_type", "Input should be 'auto', 'none', 'required' or an object", "tool_choice")
@@ -258,6 +262,9 @@ func (d *reader) toolChoice() *antonv1.ToolChoice {
 	case "function":
 		return &antonv1.ToolChoice{Mode: "function", Name: nameOf(c.named)}
 	case "allowed_tools":
+		if c.Allowed != nil {
+			c.several = *c.Allowed
+		}
 		out := &antonv1.ToolChoice{Mode: c.Mode}
 		for _, t := range c.Tools {
 			if t.Type == "function" {

@@ -108,8 +108,8 @@ func checkFormat(f *antonv1.TextFormat) error {
 	at := func(name string) []string { return []string{"text", "format", name} }
 	switch f.GetType() {
 	case "", "text", "json_object":
-		if f != nil { // what only a schema has means nothing here
-			f.Name, f.Description, f.Schema, f.Strict = "", "", "", nil
+		if f.GetSchema() != "" {
+			return fault.BadField("value_error", "A schema needs the type 'json_schema'", at("schema")...)
 		}
 		return nil
 	case "json_schema":
