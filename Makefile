@@ -20,21 +20,27 @@ build: ## build bin/anthill
 test: ## all Go tests and black-box tests of the built binary, with the race detector
 	go test $(RACE) ./...
 
-e2e: build ## clients in other languages against the built binary (needs Node.js)
-	cd e2e && npm ci --no-audit --no-fund --silent && npm test
+e2e: build e2e/node_modules/.package-lock.json ## unmodified clients, and a provider in every kind of trouble (needs Node.js)
+	go build -o bin/openaigo ./e2e/openaigo
+	cd e2e && npm test
+	go test -count=1 -run '^TestFault' ./cmd/anthill/blackbox
+
+e2e/node_modules/.package-lock.json: e2e/package-lock.json
+	cd e2e && npm ci --no-audit --no-fund --silent
+	@touch $@
 
 lint: tools ## gofmt, vet, staticcheck, buf lint and breaking
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w"; exit 1; }
 	go vet ./...
-	staticcheck ./cmd/... ./services/... ./gateway/...
+	staticcheck ./cmd/... ./services/... ./gateway/... ./e2e/...
 	buf lint
 	./proto/breaking.sh
 
-gen: tools ## regenerate gen/ from proto/
+gen: tools ## regenerate gen/ and the OpenAPI document from proto/
 	./proto/generate.sh
 
-drift: gen ## fail if gen/ is not what proto/ says
-	@test -z "$$(git status --porcelain gen proto)" || { git status --short gen proto; echo "gen/ is stale: run make gen and commit it"; exit 1; }
+drift: gen ## fail if what is generated is not what proto/ says
+	@test -z "$$(git status --porcelain gen proto gateway/docs)" || { git status --short gen proto gateway/docs; echo "what is generated is stale: run make gen and commit it"; exit 1; }
 
 bench: build ## the rows of performance that this version has, beside their references
 	cd bench && go run . -anthill ../$(BIN)

@@ -9,6 +9,9 @@ import { filesWith, serve } from './server.mjs';
 
 const terminal = ['response.completed', 'response.incomplete', 'response.failed'];
 
+// 'again' comes first where both could match: a question that was not answered
+// reaches the model together with the next.
+
 /** Streams one question, and asserts that it ends once. */
 async function ask(ai, input, more = {}) {
   const events = [];
@@ -35,8 +38,8 @@ for (const protocol of Object.keys(protocols)) {
   test(`${protocol}: cut after a few chunks`, async (t) => {
     const { ai, mock, requests } = await serveWithModel(t, protocol);
     const whole = 'A long answer that never comes to its end.';
-    mock.onMessage('hello', { content: whole }, { chunkSize: 3, truncateAfterChunks: 8, latency: 5 });
     mock.onMessage('again', { content: 'Whole.' });
+    mock.onMessage('hello', { content: whole }, { chunkSize: 3, truncateAfterChunks: 8, latency: 5 });
     const answer = await ask(ai, 'hello');
     assert.deepEqual([answer.status, requests.length], ['incomplete', 1]);
     assert.ok(answer.text !== '' && answer.text !== whole && whole.startsWith(answer.text), answer.text);
@@ -47,8 +50,8 @@ for (const protocol of Object.keys(protocols)) {
   test(`${protocol}: a call that is cut is not run`, async (t) => {
     const { ai, mock, requests } = await serveWithModel(t, protocol);
     const call = { name: 'read_file', arguments: JSON.stringify({ path: 'notes.md'.repeat(20) }) };
-    mock.onMessage('hello', { toolCalls: [call] }, { chunkSize: 3, truncateAfterChunks: 10, latency: 5 });
     mock.onMessage('again', { content: 'Whole.' });
+    mock.onMessage('hello', { toolCalls: [call] }, { chunkSize: 3, truncateAfterChunks: 10, latency: 5 });
     const answer = await ask(ai, 'hello');
     assert.deepEqual([answer.status, requests.length], ['incomplete', 1]);
     assert.ok(answer.output.every((item) => item.status !== 'completed' && !item.output), JSON.stringify(answer.output));
@@ -57,8 +60,8 @@ for (const protocol of Object.keys(protocols)) {
 
   test(`${protocol}: a malformed answer`, async (t) => {
     const { ai, mock } = await serveWithModel(t, protocol);
-    mock.onMessage('hello', { content: 'Never seen.' }, { chaos: { malformedRate: 1 } });
     mock.onMessage('again', { content: 'Whole.' });
+    mock.onMessage('hello', { content: 'Never seen.' }, { chaos: { malformedRate: 1 } });
     const answer = await ask(ai, 'hello');
     assert.deepEqual([answer.status, answer.text], ['failed', '']);
     assert.equal((await ask(ai, 'again', { conversation: answer.conversation })).text, 'Whole.');

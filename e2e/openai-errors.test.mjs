@@ -98,3 +98,12 @@ test('what the provider refuses', async (t) => {
     assert.deepEqual([streamed.status, streamed.error.code], ['failed', code]);
   }
 });
+
+test('what the server has tried often enough the SDK does not try again', async (t) => {
+  const { url, mock, requests } = await serveWithModel(t);
+  mock.onMessage('hello', { error: { message: 'slow down' }, status: 429, retryAfter: 3600 });
+  const patient = sdk(url, { maxRetries: 3 });
+  await assert.rejects(patient.responses.create({ model: 'anton', input: 'hello' }), OpenAI.RateLimitError);
+  await assert.rejects(patient.chat.completions.create({ model: 'anton', messages: [{ role: 'user', content: 'hello' }] }), OpenAI.RateLimitError);
+  assert.equal(requests.length, 2);
+});

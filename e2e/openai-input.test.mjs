@@ -91,6 +91,14 @@ for (const [protocol, find] of Object.entries({
   });
 }
 
+test('structured output: anthropic', async (t) => {
+  const { ai, mock, requests } = await serveWithModel(t, 'anthropic');
+  mock.onMessage('look', { content: '{"city":"Naxos","degrees":31}' });
+  const parsed = await ai.responses.parse({ ...ask(), text: { format: zodTextFormat(schema, 'weather') } });
+  assert.deepEqual(parsed.output_parsed, { city: 'Naxos', degrees: 31 });
+  assert.ok(JSON.stringify(requests[0].body).includes('"degrees"'), 'the schema is in the request');
+});
+
 test('structured output in a stream', async (t) => {
   const { ai, mock } = await serveWithModel(t);
   mock.onMessage('look', { content: '{"city":"Naxos","degrees":31}' }, { chunkSize: 3 });

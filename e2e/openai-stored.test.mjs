@@ -69,25 +69,27 @@ test('background: an answer at once, the result by polling', async (t) => {
   assert.equal(done.output_text, 'Worked on it.');
 });
 
-test('background with stream: left in the middle and taken up again', async (t) => {
-  const { ai, mock, provider } = await serveWithModel(t);
-  mock.onMessage('hello', { content: 'Worked on it for long.' }, { chunkSize: 3 });
-  const held = hold(provider);
-  const stream = await ai.responses.create({ model: 'anton', input: 'hello', background: true, stream: true });
-  const seen = [];
-  for await (const event of stream) {
-    seen.push(event);
-    break; // hangs up
-  }
-  await held.asked;
-  held.release();
-  const { id } = seen[0].response;
-  const rest = await collect(await ai.responses.retrieve(id, { stream: true, starting_after: seen.at(-1).sequence_number }));
-  assert.equal(rest.at(-1).type, 'response.completed');
-  assert.equal(rest.at(-1).response.output_text ?? rest.at(-1).response.output[0].content[0].text, 'Worked on it for long.');
-  const whole = await collect(await ai.responses.retrieve(id, { stream: true }));
-  assert.deepEqual([...seen, ...rest], whole);
-});
+for (const background of [true, false]) {
+  test(`left in the middle and taken up again${background ? ', in the background' : ''}`, async (t) => {
+    const { ai, mock, provider, requests } = await serveWithModel(t);
+    mock.onMessage('hello', { content: 'Worked on it for long.' }, { chunkSize: 3 });
+    const held = hold(provider);
+    const stream = await ai.responses.create({ model: 'anton', input: 'hello', background, stream: true });
+    const seen = [];
+    for await (const event of stream) {
+      seen.push(event);
+      break; // hangs up
+    }
+    await held.asked;
+    held.release();
+    const { id } = seen[0].response;
+    const rest = await collect(await ai.responses.retrieve(id, { stream: true, starting_after: seen.at(-1).sequence_number }));
+    assert.equal(rest.at(-1).type, 'response.completed');
+    assert.equal(rest.at(-1).response.output[0].content[0].text, 'Worked on it for long.');
+    assert.deepEqual([...seen, ...rest], await collect(await ai.responses.retrieve(id, { stream: true })));
+    assert.equal(requests.length, 1);
+  });
+}
 
 test('cancel stops a response in the background, and may be said twice', async (t) => {
   const { ai, mock, provider } = await serveWithModel(t);

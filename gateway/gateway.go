@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"anthill/gateway/anton"
+	"anthill/gateway/docs"
 	"anthill/gateway/edge"
 	"anthill/gateway/listen"
 )
@@ -83,14 +84,20 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	base, cancel := context.WithCancel(context.Background())
-	dialect, err := anton.New(base, anton.Options{Channel: inProcess(o.Register, o.Unary, o.Stream), Log: o.Log})
+	channel := inProcess(o.Register, o.Unary, o.Stream)
+	dialect, err := anton.New(base, anton.Options{Channel: channel, Log: o.Log})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	pages, err := docs.New(channel, anton.Deny)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	s := &Server{cancel: cancel, health: health.NewServer(),
 		port: listen.Split(listen.Options{Logger: o.Log}, listeners...),
-		http: edge.NewHTTPServer(policy.Middleware(dialect), base, o.Log),
+		http: edge.NewHTTPServer(policy.Middleware(route(pages, dialect)), base, o.Log),
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),
 			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
@@ -108,6 +115,17 @@ func New(o Options) (*Server, error) {
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return s, nil
+}
+
+// route tells the description of the API from the API.
+func route(pages, dialect http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); p == docs.DocumentPath || p == docs.PagePath {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		dialect.ServeHTTP(w, r)
+	})
 }
 
 // Serve blocks until Shutdown, or until a listener fails.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Generates gen/ from proto/. Google's API annotations are copied from a pinned,
+# Generates gen/, and the description of the REST API, from proto/. Google's API annotations are copied from a pinned,
 # checksummed module into an ignored folder: third-party files are not committed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,3 +10,10 @@ for f in annotations http; do
 done
 buf format -w proto
 buf generate
+
+# The comments of proto/ are not in gen/, so the description has its own way.
+image=$(mktemp -d)
+trap 'rm -rf "$image"' EXIT
+buf build -o "$image/proto.binpb"
+go run ./gateway/docs/generate < "$image/proto.binpb" > "$image/openapi.json"
+cp "$image/openapi.json" gateway/docs/openapi.json

@@ -136,7 +136,7 @@ func (e env) duration(name string) (d time.Duration, ok bool) {
 	d, err := time.ParseDuration(text)
 	if seconds, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil {
 		d, err = 0, nil
-		if seconds < longest.Seconds() {
+		if seconds <= longest.Seconds() {
 			d = time.Duration(seconds * float64(time.Second))
 		}
 	}

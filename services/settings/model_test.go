@@ -239,3 +239,16 @@ func BenchmarkModel(b *testing.B) {
 		}
 	}
 }
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 0, "90s": 90 * time.Second, "2m": 2 * time.Minute, " 5 ": 5 * time.Second, "0.25": 250 * time.Millisecond, "24h": 24 * time.Hour, "86400": 24 * time.Hour} {
+		if d, ok := (env{file: map[string]string{envIdle: strings.TrimSpace(text)}}).duration(envIdle); !ok || d != want {
+			t.Errorf("%q: %v %v", text, d, ok)
+		}
+	}
+	for _, text := range []string{"0", "0s", "-5", "-1s", "soon", "25h", "86401", "1e99", "NaN", "Inf", "-Inf", "5 apples", "1h x"} {
+		if d, ok := (env{file: map[string]string{envIdle: text}}).duration(envIdle); ok {
+			t.Errorf("%q: %v", text, d)
+		}
+	}
+}

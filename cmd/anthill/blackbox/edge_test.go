@@ -202,7 +202,7 @@ func TestEdgeContentType(t *testing.T) {
 	for _, typ := range []string{"application/json", "application/json; charset=utf-8", "application/merge-patch+json"} {
 		s.do(http.MethodPut, "/v1/projects/active", object{"name": "general"}, headers("Content-Type", typ)).ok()
 	}
-	s.get("/v1/responses/cancel?conversation_id=x").refused(http.StatusMethodNotAllowed, "Method Not Allowed")
+	s.get("/v1/responses/cancel?conversation_id=x").refused(http.StatusNotFound, "Response not found") // an id like any other
 	s.get("/v1/projects/general/files/upload?files=evil").refused(http.StatusNotFound, "File not found")
 	if after := s.get("/v1/projects").body; string(after) != string(before) || len(conversations(t, s, "?project=all")) != 0 {
 		t.Errorf("something was taken: %s", after)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -29,6 +30,7 @@ type everyRoute struct {
 	projects      antonv1.ProjectsServiceClient
 	files         antonv1.ProjectFilesServiceClient
 	settings      antonv1.SettingsServiceClient
+	models        antonv1.ModelsServiceClient
 	health        antonv1.HealthServiceClient
 	access        antonv1.AccessServiceClient
 }
@@ -311,4 +313,28 @@ func (e *everyRoute) settingsRoutes(t *testing.T) {
 	}
 	u, err := e.settings.UpdateSettings(e.s.call(), &antonv1.UpdateSettingsRequest{Tone: proto.String("terse")})
 	same(e, e.call("PUT /v1/settings", object{"tone": "terse"}), u, err)
+
+	c, err := e.settings.GetConfigured(e.s.call(), &antonv1.GetConfiguredRequest{})
+	same(e, e.call("GET /v1/settings/configured", nil), c, err)
+	in, err := e.settings.GetInstallStatus(e.s.call(), &antonv1.GetInstallStatusRequest{})
+	same(e, e.call("GET /v1/settings/install-status", nil), in, err)
+	k, err := e.settings.RevealKey(e.s.call(), &antonv1.RevealKeyRequest{Name: "openai"})
+	same(e, e.call("GET /v1/settings/reveal-key/{name}", nil, "openai"), k, err)
+	ur, err := e.settings.UpdateRawSettings(e.s.call(), &antonv1.UpdateRawSettingsRequest{Content: proto.String("A=1")})
+	same(e, e.call("POST /v1/settings/raw", object{"content": "B=2"}), ur, err)
+	raw, err := e.settings.GetRawSettings(e.s.call(), &antonv1.GetRawSettingsRequest{})
+	if o := e.call("GET /v1/settings/raw", nil).ok(); err != nil || o["content"] != raw.Content || o["A"] != raw.Values["A"] || o["B"] != "2" {
+		t.Errorf("raw: %v by REST, %v %v by gRPC", o, raw, err)
+	}
+	v, err := e.settings.ValidateSettings(e.s.call(), &antonv1.ValidateSettingsRequest{PlanningProvider: proto.String("offline")})
+	same(e, e.call("POST /v1/settings/validate", object{"planningProvider": "offline"}), v, err)
+	vp, err := e.settings.ValidateProvider(e.s.call(), &antonv1.ValidateProviderRequest{Provider: proto.String("openai"), ApiKey: proto.String("")})
+	same(e, e.call("POST /v1/settings/validate-provider", object{"provider": "openai", "apiKey": ""}), vp, err)
+	tp, err := e.settings.TestProviders(e.s.call(), &antonv1.TestProvidersRequest{Providers: &structpb.ListValue{}})
+	same(e, e.call("POST /v1/settings/test-providers", object{"providers": []object{}}), tp, err)
+
+	ms, err := e.models.ListModels(e.s.call(), &antonv1.ListModelsRequest{})
+	same(e, e.call("GET /v1/models", nil), ms, err)
+	m, err := e.models.GetModel(e.s.call(), &antonv1.GetModelRequest{Model: "scripted"})
+	same(e, e.call("GET /v1/models/{model=**}", nil, "scripted"), m, err)
 }

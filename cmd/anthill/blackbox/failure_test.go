@@ -47,7 +47,7 @@ func TestProviderFailure(t *testing.T) {
 		"429":         {fail(429, "rate_limit_exceeded"), "rate_limited", 429, ""},
 		"429 quota":   {fail(429, "insufficient_quota"), "token_limit", 400, ""},
 		"400 context": {fail(400, "context_length_exceeded"), "context_overflow", 400, ""},
-		"400":         {fail(400, "x"), "anton_error", 502, ""},
+		"400":         {fail(400, "x"), "provider_rejected", 400, ""},
 		"500":         {fail(500, "x"), "provider_unreachable", 502, ""},
 		"503":         {fail(503, "x"), "provider_overloaded", 503, ""},
 		"no JSON":     {func(c *call) { c.fail(500, providerCanary+" "+p.key, later) }, "provider_unreachable", 502, ""},

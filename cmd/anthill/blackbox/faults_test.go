@@ -69,9 +69,11 @@ func (s *server) obeyed(name, conversation string) *turn {
 	return checkTurn(s.t, frames)
 }
 
-// F13: a stream that is cut at any byte, softly or by a broken connection (both
-// with ANTHILL_SOAK, in turn without), is an incomplete answer. What was said is kept, no tool runs from what was not said
-// to its end, and the conversation goes on.
+// F13: a stream that is cut at any byte is an incomplete answer. What was said is
+// kept, no tool runs from what was not said to its end, and the conversation goes
+// on. The body just ends or the connection breaks, by turns, or both with
+// ANTHILL_SOAK; with the race detector, which makes it slow, every seventh byte
+// is enough, since make e2e runs it without.
 func TestFaultCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, f *faulty) {
@@ -99,10 +101,13 @@ func TestFaultCutAtEveryByte(t *testing.T) {
 			kind, _, _ := strings.Cut(name, "-")
 			c := &cutting{t: t, s: s.with(t), faulty: f, kind: kind, sample: samples[kind]}
 			for n := first; n <= len(c.sample.wire()); n += shards {
-				if soak || (n/shards)%2 == 0 {
+				if raceOn && !soak && n%7 != 0 {
+					continue
+				}
+				if soak || n/shards%2 == 0 {
 					c.cut(n, "soft")
 				}
-				if soak || (n/shards)%2 == 1 {
+				if soak || n/shards%2 == 1 {
 					c.cut(n, "hard")
 				}
 			}
@@ -177,7 +182,7 @@ func (c *cutting) close() {
 // F13: however a stream is written, it says the same.
 func TestFaultOddStreams(t *testing.T) {
 	t.Parallel()
-	huge := strings.Repeat("ä\\n", 150_000)
+	huge := strings.Repeat("ä\\n", 30_000)
 	eachProtocol(t, func(t *testing.T, f *faulty) {
 		wire := f.text.wire()
 		odd := map[string]string{

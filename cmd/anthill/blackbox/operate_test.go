@@ -242,7 +242,8 @@ func TestConfigureAtATerminal(t *testing.T) {
 	t.Parallel()
 	const key = "sk-TYPEDCANARY-0123456789"
 	local, remote := modelServer(t, ""), modelServer(t, key)
-	s := start(t, withEnv("ANTON_OLLAMA_URL="+local.URL, "ANTON_LMSTUDIO_URL=off"))
+	s := start(t, withEnv("ANTON_LMSTUDIO_URL="+local.URL, "ANTON_OLLAMA_URL=off"))
+	s.offered("lmstudio/small", true)
 	talk := func(steps ...string) (seen string, code int) {
 		t.Helper()
 		cmd := exec.Command(binary, "configure")
@@ -285,9 +286,9 @@ func TestConfigureAtATerminal(t *testing.T) {
 		}
 		return out.String(), code
 	}
-	seen, code := talk("Number or name [8]:", "ollama", "Model [small]:", "large")
+	seen, code := talk("Number or name [8]:", "LM Studio", "Model [small]:", "large")
 	if code != 0 || !strings.Contains(seen, "runs here, with 2 models") || !strings.Contains(seen, "It works") {
-		t.Errorf("Ollama: %d %q", code, seen)
+		t.Errorf("LM Studio: %d %q", code, seen)
 	}
 	if h := s.get("/health").ok(); h["model"] != "large" || h["config_ready"] != true {
 		t.Errorf("%v", h)
@@ -299,7 +300,7 @@ func TestConfigureAtATerminal(t *testing.T) {
 	if h := s.get("/health").ok(); h["provider"] != "openai-compatible" || h["config_ready"] != true {
 		t.Errorf("%v", h)
 	}
-	// The key that is set stays; Ctrl-C and Ctrl-D change nothing.
+	// The key that is set stays; Ctrl-C changes nothing.
 	seen, code = talk("Number or name [5]:", "", "Address of its API ["+remote.URL, "", "Enter keeps", "", "Model [large]:", "small")
 	if code != 0 || !strings.Contains(seen, "It works") {
 		t.Errorf("the same again: %d %q", code, seen)
@@ -331,7 +332,9 @@ func TestCompletion(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		return lines[:len(lines)-1] // the last is a directive
 	}
-	has := func(list []string, want string) bool { return strings.Contains("\n"+strings.Join(list, "\n")+"\n", "\n"+want+"\n") }
+	has := func(list []string, want string) bool {
+		return strings.Contains("\n"+strings.Join(list, "\n")+"\n", "\n"+want+"\n")
+	}
 	for _, tc := range []struct {
 		args []string
 		want string

@@ -97,9 +97,19 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller hung up
 	}
+	if r.Method == http.MethodGet && r.URL.Path == "/v1/models" { // asked whether it works
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"scripted"}]}`)
+		return
+	}
 	c := &call{t: p.t, header: r.Header.Clone(), body: body, steps: make(chan func(http.ResponseWriter) bool),
 		over: make(chan struct{}), gone: make(chan struct{})}
 	defer close(c.over)
+	if r.Method == http.MethodGet && r.URL.Path == "/v1/models" { // how it is asked whether it is there
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"scripted","object":"model","created":1,"owned_by":"test"}]}`) // as above
+		return
+	}
 	if err := json.Unmarshal(body, c); err != nil || r.URL.Path != "/v1/chat/completions" {
 		p.t.Errorf("provider: %s %s: %v", r.Method, r.URL.Path, err)
 		http.Error(w, "bad request", http.StatusBadRequest)
@@ -344,6 +354,22 @@ func (c *call) transcript() []string {
 		default:
 			out = append(out, m.Role+": "+m.text())
 		}
+	}
+	return out
+}
+
+// spoken is the transcript with what is said beside calls, as an entry of its own.
+func (c *call) spoken() []string {
+	var out []string
+	entries := c.transcript()
+	for _, m := range c.Messages {
+		if m.Role == "system" || m.Role == "developer" {
+			continue
+		}
+		if text := m.text(); text != "" && len(m.ToolCalls) > 0 {
+			out = append(out, m.Role+": "+text)
+		}
+		out, entries = append(out, entries[0]), entries[1:]
 	}
 	return out
 }

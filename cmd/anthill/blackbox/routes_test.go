@@ -143,6 +143,9 @@ var promisedRoutes = []string{
 	"PATCH /v1/projects/{}", "DELETE /v1/projects/{}", "GET /v1/projects/{}/instructions", "GET /v1/projects/{}/files",
 	"GET /v1/projects/{}/files/{}", "PUT /v1/projects/{}/files/{}", "DELETE /v1/projects/{}/files/{}", "POST /v1/projects/{}/files/upload",
 	"GET /v1/projects/{}/files-raw/{}", "GET /v1/settings", "PUT /v1/settings",
+	"POST /v1/settings/validate", "POST /v1/settings/test-providers", "POST /v1/settings/validate-provider", "GET /v1/settings/reveal-key/{}",
+	"GET /v1/settings/raw", "POST /v1/settings/raw", "GET /v1/settings/install-status", "GET /v1/settings/configured",
+	"GET /v1/models", "GET /v1/models/{}",
 }
 
 // rawCodec passes messages as the bytes they are.
@@ -187,6 +190,7 @@ func TestEveryRoute(t *testing.T) {
 	e.projects = antonv1.NewProjectsServiceClient(conn)
 	e.files = antonv1.NewProjectFilesServiceClient(conn)
 	e.settings = antonv1.NewSettingsServiceClient(conn)
+	e.models = antonv1.NewModelsServiceClient(conn)
 	e.health = antonv1.NewHealthServiceClient(conn)
 	e.access = antonv1.NewAccessServiceClient(conn)
 	for _, step := range []struct {

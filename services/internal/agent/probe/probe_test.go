@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ const canary = "sk-CANARY-probe-0123456789"
 // provider plays a server; it notes the last request.
 type provider struct {
 	*httptest.Server
+	mu     sync.Mutex
 	path   string
 	header http.Header
 }
@@ -29,7 +31,9 @@ func play(t *testing.T, h http.HandlerFunc) *provider {
 	t.Helper()
 	p := &provider{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
 		p.path, p.header = r.URL.Path, r.Header.Clone()
+		p.mu.Unlock()
 		h(w, r)
 	}))
 	t.Cleanup(p.Close)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"anthill/services/internal/agent"
+	"anthill/services/internal/dial"
 
 	"github.com/tidwall/gjson"
 )
@@ -240,5 +241,10 @@ func (s *Server) explain(ctx context.Context, model string, err error) error {
 	if e, ok := errors.AsType[requestError](err); ok {
 		return agent.NewError(agent.Error{Code: agent.CodeInvalid, Model: model}, e, s.key)
 	}
-	return agent.NewError(agent.Error{Code: agent.CodeUnreachable}, fmt.Errorf("%s: %w", s.api.Name, err), s.key)
+	e := agent.Error{Code: agent.CodeUnreachable}
+	if errors.Is(err, dial.ErrRefused) { // by us: asking again can change nothing
+		e.Status = http.StatusForbidden
+		e.Message = "The model provider's address is not one that this server calls. Check its base URL in the settings."
+	}
+	return agent.NewError(e, fmt.Errorf("%s: %w", s.api.Name, err), s.key)
 }
