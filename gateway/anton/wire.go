@@ -11,11 +11,15 @@ import (
 
 // caller is what the wire differs by (openai-responses.md 5).
 type caller struct {
-	sdk bool // an OpenAI SDK: no top-level error on any event
+	sdk   bool // an OpenAI SDK: no top-level error on any event
+	codex bool // the Codex CLI: it goes by OpenAI's own codes
 }
 
 func callerOf(r *http.Request) caller {
 	ua := r.UserAgent()
+	if strings.HasPrefix(ua, "codex") {
+		return caller{codex: true}
+	}
 	if strings.Contains(ua, "ai-sdk") || strings.Contains(ua, "OpenAI") {
 		return caller{sdk: true}
 	}
@@ -431,6 +435,9 @@ func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 		if !c.sdk {
 			f.Error = f.Message
 		}
+		if c.codex && f.Response.Error != nil {
+			f.Response.Error.Code = cmp.Or(openaiCodes[f.Code], "server_error")
+		}
 		v = f
 	case *antonv1.ResponseEvent_Thought:
 		t := e.Thought
@@ -519,6 +526,23 @@ func viewActivity(ev *antonv1.ResponseEvent, h func(string) head) any {
 			OutputIndex: e.ToolFailed.OutputIndex}
 	}
 	return nil
+}
+
+// openaiCodes are OpenAI's codes for ours. Codex takes a code that it does not
+// know for a broken stream, and asks again and again.
+var openaiCodes = map[string]string{
+	"context_overflow":    "context_length_exceeded",
+	"token_limit":         "insufficient_quota",
+	"policy_unavailable":  "insufficient_quota",
+	"rate_limited":        "rate_limit_exceeded",
+	"provider_overloaded": "server_is_overloaded",
+	"provider_auth":       "invalid_prompt",
+	"model_access_denied": "invalid_prompt",
+	"model_disabled":      "invalid_prompt",
+	"unknown_model":       "invalid_prompt",
+	"image_format":        "invalid_prompt",
+	"unsupported_input":   "invalid_prompt",
+	"provider_rejected":   "invalid_prompt",
 }
 
 // statusByFailure is the HTTP status of a turn that failed, by its code: what
