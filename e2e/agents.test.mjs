@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Agent, OpenAIProvider, Runner, tool } from '@openai/agents';
 import { z } from 'zod';
-import { serveWithModel } from './provider.mjs';
+import { serveWithModel, transcript } from './provider.mjs';
 
 for (const [name, options] of Object.entries({ responses: { useResponses: true }, 'chat completions': { useResponses: false } })) {
   for (const stream of [false, true]) {
@@ -14,7 +14,10 @@ for (const [name, options] of Object.entries({ responses: { useResponses: true }
       const zones = [];
       const agent = new Agent({
         name: 'timekeeper', instructions: 'Be punctual.', model: 'anton',
-        tools: [tool({ name: 'clock', description: 'The time.', parameters: z.object({ zone: z.string() }), execute: async ({ zone }) => { zones.push(zone); return '12:00'; } })],
+        tools: [tool({
+          name: 'clock', description: 'The time.', parameters: z.object({ zone: z.string() }),
+          execute: async ({ zone }) => { zones.push(zone); return '12:00'; },
+        })],
       });
       const runner = new Runner({ modelProvider: new OpenAIProvider({ baseURL: `${url}/v1`, apiKey: 'unused', ...options }), tracingDisabled: true });
       const result = await runner.run(agent, 'What time is it?', { stream });
@@ -25,3 +28,16 @@ for (const [name, options] of Object.entries({ responses: { useResponses: true }
     });
   }
 }
+
+test('responses: an agent goes on by previousResponseId and in a conversation', async (t) => {
+  const { mock, url, ai, requests } = await serveWithModel(t);
+  for (const word of ['first', 'second']) mock.onMessage(word, { content: `answer ${word}` });
+  const agent = new Agent({ name: 'companion', model: 'anton' });
+  const runner = new Runner({ modelProvider: new OpenAIProvider({ baseURL: `${url}/v1`, apiKey: 'unused', useResponses: true }), tracingDisabled: true });
+  const first = await runner.run(agent, 'first');
+  await runner.run(agent, 'second', { previousResponseId: first.lastResponseId });
+  const { id } = await ai.conversations.create();
+  for (const word of ['first', 'second']) await runner.run(agent, word, { conversationId: id });
+  const whole = ['user: first', 'assistant: answer first', 'user: second'];
+  assert.deepEqual([transcript(requests[1]), transcript(requests[3])], [whole, whole]);
+});

@@ -155,3 +155,19 @@ test('responses: a failure of the provider is an error', async (t) => {
   for await (const part of streamed.fullStream) parts.push(part.type);
   assert.ok(parts.includes('error'), `parts ${parts}`);
 });
+
+test('responses: going on by previousResponseId and in a conversation', async (t) => {
+  const { mock, base, requests } = await setup(t, apis['responses, stored']);
+  mock.onMessage('first', { content: 'One.' });
+  mock.onMessage('second', { content: 'Two.' });
+  mock.onMessage('third', { content: 'Three.' });
+  const first = await generateText({ ...base, prompt: 'first' });
+  const { responseId } = first.providerMetadata.openai;
+  const second = await generateText({ ...base, prompt: 'second', providerOptions: { openai: { previousResponseId: responseId } } });
+  assert.equal(second.text, 'Two.');
+  assert.deepEqual(transcript(requests[1]), ['user: first', 'assistant: One.', 'user: second']);
+  for (const [prompt, text] of [['first', 'One.'], ['third', 'Three.']]) {
+    assert.equal((await generateText({ ...base, prompt, providerOptions: { openai: { conversation: 'ai-sdk' } } })).text, text);
+  }
+  assert.deepEqual(transcript(requests[3]), ['user: first', 'assistant: One.', 'user: third']);
+});

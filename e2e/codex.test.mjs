@@ -42,16 +42,20 @@ wire_api = "responses"
 env_key = "ANTHILL_KEY"
 `);
   const proxy = await closedProxy(t);
-  const exec = async (...args) => {
+  const run = async (...args) => {
     const child = spawn(codex, ['exec', ...args], {
       cwd: work, stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, HOME: root, CODEX_HOME: home, ANTHILL_KEY: 'key-for-codex', HTTPS_PROXY: proxy, HTTP_PROXY: proxy, NO_PROXY: '127.0.0.1' },
     });
     const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), new Promise((done) => child.once('exit', done))]);
-    assert.equal(code, 0, `codex exec:\n${err}\n${out}`);
-    return out.trim().split('\n').map((line) => JSON.parse(line)).filter((e) => e.type === 'item.completed').map((e) => e.item);
+    return { code, err, events: out.trim().split('\n').map((line) => JSON.parse(line)) };
   };
-  return { ...server, work, exec };
+  const exec = async (...args) => {
+    const { code, err, events } = await run(...args);
+    assert.equal(code, 0, `codex exec:\n${err}\n${JSON.stringify(events)}`);
+    return events.filter((e) => e.type === 'item.completed').map((e) => e.item);
+  };
+  return { ...server, work, run, exec };
 }
 
 const options = ['--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '--json'];
@@ -85,3 +89,20 @@ test('codex exec resume goes on where it was', async (t) => {
   assert.equal(items.findLast((item) => item.type === 'agent_message').text, 'Second answer.');
   assert.match(JSON.stringify(requests.at(-1).body), /first question.*First answer\..*second question/);
 });
+
+for (const [why, { pattern, ...error }] of Object.entries({
+  'the key is wrong': { status: 401, code: 'invalid_api_key', pattern: /refused the API key/ },
+  'the model is unknown': { status: 404, code: 'model_not_found', pattern: /does not know the model/ },
+  'the quota is used up': { status: 429, code: 'insufficient_quota', pattern: /quota/i },
+  'the context is full': { status: 400, code: 'context_length_exceeded', pattern: /context/ },
+})) {
+  test(`codex exec tells that ${why}, and does not try again`, async (t) => {
+    const { mock, run, requests } = await setup(t);
+    mock.onMessage('hello', { error: { message: 'provider says no', code: error.code }, status: error.status });
+    const { code, events } = await run(...options, 'hello');
+    assert.notEqual(code, 0);
+    const failed = events.find((e) => e.type === 'turn.failed');
+    assert.match(failed?.error.message ?? JSON.stringify(events), pattern);
+    assert.equal(requests.length, 1);
+  });
+}

@@ -92,8 +92,8 @@ for (const stream of [false, true]) {
     const { message } = first.choices[0];
     const [call] = message.tool_calls;
     assert.deepEqual([message.tool_calls.length, call.type, call.function.name, call.function.arguments], [1, 'function', 'clock', '{"zone":"UTC"}']);
-    const second = await ask([...user('time?'), { role: 'assistant', content: message.content, tool_calls: [{ id: call.id, type: 'function', function: { name: 'clock', arguments: call.function.arguments } }] },
-      { role: 'tool', tool_call_id: call.id, content: '12:00' }]);
+    const said = { role: 'assistant', content: message.content, tool_calls: [{ id: call.id, type: 'function', function: { name: 'clock', arguments: call.function.arguments } }] };
+    const second = await ask([...user('time?'), said, { role: 'tool', tool_call_id: call.id, content: '12:00' }]);
     assert.deepEqual([second.choices[0].message.content, second.choices[0].finish_reason], ['It is noon.', 'stop']);
     assert.deepEqual(transcript(requests[1]), ['user: time?', `assistant:  call ${call.id} clock({"zone":"UTC"})`, `result ${call.id}: 12:00`]);
   });

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Generates gen/, and the description of the REST API, from proto/. Google's API annotations are copied from a pinned,
-# checksummed module into an ignored folder: third-party files are not committed.
+# Generates gen/, and the description of the REST API, from proto/. Google's API
+# annotations are copied from a pinned, checksummed module into an ignored folder:
+# third-party files are not committed.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$(go mod download -json github.com/google/gnostic@v0.7.1 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')

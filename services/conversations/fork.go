@@ -53,6 +53,13 @@ func (r *Room) fork(ctx context.Context, last *turnRecord) (id string, err error
 		if err := r.copyTurn(ctx, t, id, newKey); err != nil {
 			return id, fmt.Errorf("copy turn: %w", err)
 		}
+		// A deletion takes what a turn holds after the turn itself: if that is
+		// still there, all of it was.
+		if gone, err := r.isGone(ctx, t.ID); err != nil {
+			return id, err
+		} else if gone {
+			return id, errNoConversation
+		}
 	}
 	return id, nil
 }

@@ -3,6 +3,7 @@ package conversations
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"anthill/services/internal/agent"
@@ -113,12 +114,28 @@ func (r *Room) rowsOf(ctx context.Context, convKey string, only *uint64) ([]row,
 		}
 		return nil
 	})
-	for i := range rows {
-		if w := &rows[i]; err == nil && w.Body {
-			w.Messages, err = r.body(ctx, w.TurnID, w.N)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return rows, err
+	whole := rows[:0]
+	for _, w := range rows {
+		if w.Body {
+			if w.Messages, err = r.body(ctx, w.TurnID, w.N); err != nil {
+				if gone, failed := r.isGone(ctx, w.TurnID); failed != nil || !gone {
+					return nil, errors.Join(err, failed)
+				}
+				continue
+			}
+		}
+		whole = append(whole, w)
+	}
+	return whole, nil
+}
+
+// isGone says that a turn was deleted, for readers who find a part of it missing.
+func (r *Room) isGone(ctx context.Context, turnID string) (bool, error) {
+	t, err := r.turnByID(ctx, turnID)
+	return t == nil, err
 }
 
 // ordinals says which turns of a conversation exist, or whether only does.

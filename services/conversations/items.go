@@ -235,6 +235,9 @@ func (r *Room) ListItems(ctx context.Context, q *antonv1.ListItemsRequest) (*ant
 	var items []*antonv1.Item
 	for _, t := range recs {
 		more, err := r.itemsOf(ctx, t)
+		if errors.Is(err, errNoResponse) {
+			continue // deleted meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}

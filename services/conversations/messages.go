@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	antonv1 "anthill/gen/anton/v1"
@@ -55,6 +56,10 @@ func (r *Room) ListMessages(ctx context.Context, q *antonv1.ListMessagesRequest)
 			answer.Events = append(answer.Events, ev)
 			return nil
 		})
+		if errors.Is(err, errNoResponse) { // deleted meanwhile
+			out.Messages = out.Messages[:len(out.Messages)-1]
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -79,6 +79,11 @@ func (r *Room) follow(ctx context.Context, rec *turnRecord, t *turn, from int32,
 		case f.ended:
 			return nil
 		case done:
+			if gone, err := r.isGone(ctx, rec.ID); err != nil {
+				return err
+			} else if gone {
+				return errNoResponse
+			}
 			// The store refused the end of this turn; it is sealed at the next start.
 			return fault.New(fault.Unavailable, "TURN_LOST", "The turn could not be stored to its end.")
 		case len(entries) > 0:

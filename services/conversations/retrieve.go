@@ -85,9 +85,17 @@ func (r *Room) response(ctx context.Context, rec *turnRecord) (*antonv1.Response
 			f.apply(ev)
 			next = e.Seq + 1
 		}
-		if f.ended || done || len(entries) == 0 {
-			return f.snapshot(), nil
+		if !f.ended && !done && len(entries) > 0 {
+			continue
 		}
+		if !f.ended && live == nil {
+			if gone, err := r.isGone(ctx, rec.ID); err != nil {
+				return nil, err
+			} else if gone {
+				return nil, errNoResponse
+			}
+		}
+		return f.snapshot(), nil
 	}
 }
 

@@ -382,6 +382,13 @@ func TestRestoreKilled(t *testing.T) {
 			}
 		}
 	}
+	if out, errs, code := command(t, o.environ(), "", "restore", "--replace", file); code != 0 { // after all that
+		t.Fatalf("restore: code %d, %q, %q", code, out, errs)
+	}
+	o.restart()
+	if have := readable(t, o); !have["new"] || have["old"] {
+		t.Errorf("after the last restore: %v", have)
+	}
 	left, err := filepath.Glob(filepath.Join(o.home, ".*restore-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)

@@ -33,6 +33,7 @@ type everyRoute struct {
 	models        antonv1.ModelsServiceClient
 	health        antonv1.HealthServiceClient
 	access        antonv1.AccessServiceClient
+	backup        antonv1.BackupServiceClient
 }
 
 func (e *everyRoute) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -87,8 +88,29 @@ func (e *everyRoute) compare(a answer, m proto.Message, err error, view func(any
 		e.t.Fatal(err)
 	}
 	rpc := decode[object](e.t, data)
+	if strings.HasSuffix(m.ProtoReflect().Descriptor().ParentFile().Path(), "conversations.proto") {
+		undress(rest)
+	}
 	if !reflect.DeepEqual(view(rest), view(rpc)) {
 		e.t.Errorf("%s:\nREST %s\ngRPC %s", a.what, clip(a.body), clip(data))
+	}
+}
+
+// undress takes out what only OpenAI's shape of a conversation has.
+func undress(v any) {
+	switch v := v.(type) {
+	case object:
+		delete(v, "object")
+		if v["status"] == "deleted" {
+			delete(v, "deleted")
+		}
+		for _, x := range v {
+			undress(x)
+		}
+	case []any:
+		for _, x := range v {
+			undress(x)
+		}
 	}
 }
 
@@ -337,4 +359,90 @@ func (e *everyRoute) settingsRoutes(t *testing.T) {
 	same(e, e.call("GET /v1/models", nil), ms, err)
 	m, err := e.models.GetModel(e.s.call(), &antonv1.GetModelRequest{Model: "scripted"})
 	same(e, e.call("GET /v1/models/{model=**}", nil, "scripted"), m, err)
+}
+
+func (e *everyRoute) openaiRoutes(t *testing.T) {
+	const items, item = "/v1/conversations/{id}/items", "/v1/conversations/{id}/items/{item_id}"
+	given := []object{{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Hi."}}
+	both := []*antonv1.InputItem{{Role: "user", Text: "Hello!"}, {Role: "assistant", Text: "Hi."}}
+	c, err := e.conversations.CreateConversation(e.s.call(), &antonv1.CreateConversationRequest{Items: both, Metadata: map[string]string{"a": "b"}})
+	made := e.call("POST /v1/conversations", object{"items": given, "metadata": object{"a": "b"}})
+	alike(e, made, c, err)
+	rest := str(made.object(), "id")
+	c, err = e.conversations.SetConversationMetadata(e.s.call(), &antonv1.SetConversationMetadataRequest{Id: c.Id, Metadata: map[string]string{"c": "d"}})
+	alike(e, e.call("POST /v1/conversations/{id}", object{"metadata": object{"c": "d"}}, rest), c, err)
+	grpcID := c.Id
+	added, err := e.conversations.CreateItems(e.s.call(), &antonv1.CreateItemsRequest{Id: grpcID, Items: both})
+	sameItems(t, e.call("POST "+items, object{"items": given}, rest), added.GetData(), err)
+	list, err := e.conversations.ListItems(e.s.call(), &antonv1.ListItemsRequest{Id: rest, Limit: proto.Int32(3), Order: "asc"})
+	ids := sameItems(t, e.call("GET "+items, nil, rest, "?limit=3&order=asc"), list.GetData(), err)
+	one, err := e.conversations.GetItem(e.s.call(), &antonv1.GetItemRequest{Id: rest, ItemId: ids[1]})
+	if o := e.call("GET "+item, nil, rest, ids[1]).ok(); err != nil || one.Id != ids[1] || o["id"] != ids[1] {
+		t.Errorf("item %v by REST, by gRPC %v %v", o, one, err)
+	}
+	c, err = e.conversations.DeleteItem(e.s.call(), &antonv1.DeleteItemRequest{Id: grpcID, ItemId: added.Data[0].Id})
+	alike(e, e.call("DELETE "+item, nil, rest, ids[0]), c, err)
+
+	tn := e.s.ask(object{"input": "by rest", "conversation": rest}).turn()
+	r, err := e.responses.GetResponse(e.s.call(), &antonv1.GetResponseRequest{ResponseId: tn.responseID})
+	if o := e.call("GET /v1/responses/{response_id}", nil, tn.responseID).ok(); err != nil || o["id"] != r.Id || o["status"] != r.Status || o["output_text"] != r.OutputText ||
+		o["model"] != r.Model || o["created_at"] != r.CreatedAt || o["conversation_id"] != r.ConversationId {
+		t.Errorf("response %v by REST, by gRPC %v %v", o, r, err)
+	}
+	st, err := e.responses.StreamResponse(e.s.call(), &antonv1.StreamResponseRequest{ResponseId: tn.responseID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := receive(st); err != nil || eventText(all) != "About by rest" {
+		t.Errorf("replayed %q %v", eventText(all), err)
+	}
+	in, err := e.responses.ListInputItems(e.s.call(), &antonv1.ListInputItemsRequest{ResponseId: tn.responseID})
+	sameItems(t, e.call("GET /v1/responses/{response_id}/input_items", nil, tn.responseID), in.GetData(), err)
+	stopped, err := e.responses.StopResponse(e.s.call(), &antonv1.StopResponseRequest{ResponseId: tn.responseID})
+	if o := e.call("POST /v1/responses/{response_id}/cancel", nil, tn.responseID).ok(); err != nil || o["status"] != "completed" || stopped.Status != "completed" {
+		t.Errorf("stopped %v by REST, by gRPC %v %v", o, stopped, err)
+	}
+	e.rest["POST /v1/chat/completions"] = true
+	if got := decode[completion](t, e.s.post(chatPath, object{"messages": says("chat")}).body); *got.Choices[0].Message.Content != "About chat" {
+		t.Errorf("completion %+v", got)
+	}
+	other := e.s.ask(object{"input": "by grpc", "conversation": rest}).turn()
+	gone, err := e.responses.DeleteResponse(e.s.call(), &antonv1.DeleteResponseRequest{ResponseId: other.responseID})
+	alike(e, e.call("DELETE /v1/responses/{response_id}", nil, tn.responseID), gone, err)
+	for _, id := range []string{rest, grpcID} {
+		e.s.delete("/v1/conversations/" + id).ok()
+	}
+}
+
+// sameItems compares the ids of two lists that may be the same, and the kinds of
+// what is in them.
+func sameItems(t *testing.T, a answer, want []*antonv1.Item, err error) (ids []string) {
+	t.Helper()
+	a.ok()
+	list := decode[struct{ Data []listed }](t, a.body).Data
+	if err != nil || len(list) != len(want) {
+		t.Fatalf("%v; by gRPC %v %v", a, want, err)
+	}
+	for i, it := range list {
+		ids = append(ids, it.ID)
+		if it.Type != "message" || it.Role != want[i].GetInput().GetRole() || it.text() != want[i].GetInput().GetText() {
+			t.Errorf("item %d: %v, by gRPC %v", i, it, want[i])
+		}
+	}
+	return ids
+}
+
+func (e *everyRoute) backupRoutes(t *testing.T) {
+	a := e.call("GET /v1/backup", nil)
+	if a.status != http.StatusOK || !bytes.HasPrefix(a.body, []byte("\x1f\x8b")) {
+		t.Errorf("%s: %d, %d bytes", a.what, a.status, len(a.body))
+	}
+	st, err := e.backup.CreateBackup(e.s.call(), &antonv1.CreateBackupRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := receive(st)
+	if err != nil || len(parts) < 2 || !bytes.HasPrefix(parts[0].GetData(), []byte("\x1f\x8b")) || parts[len(parts)-1].GetSummary().GetVersion() == "" {
+		t.Errorf("%d parts, %v", len(parts), err)
+	}
 }

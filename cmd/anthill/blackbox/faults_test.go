@@ -324,10 +324,20 @@ func TestFaultRefused(t *testing.T) {
 func TestFaultStall(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, f *faulty) {
-		left := make(chan string, 16)
-		stall := func(w *wireAnswer) { w.stall(); left <- w.order }
-		f.on("mute", func(w *wireAnswer, _ int) { <-w.gone; left <- w.order })
+		stalls := map[string]string{"mute": "", "head-only": "", "middle": "Größe ", "call": callText} // what each says before
+		left := map[string]chan struct{}{}
+		for name := range stalls {
+			left[name] = make(chan struct{}, 16)
+		}
+		stall := func(w *wireAnswer) { w.stall(); left[w.order] <- struct{}{} }
+		f.on("mute", func(w *wireAnswer, _ int) { <-w.gone; left[w.order] <- struct{}{} })
 		f.on("head-only", func(w *wireAnswer, _ int) { stall(w) })
+		f.on("middle", func(w *wireAnswer, _ int) { w.send(f.begun()); stall(w) })
+		f.on("call", func(w *wireAnswer, _ int) {
+			wire := f.call.wire()
+			w.send(wire[:strings.Index(wire, "rdner")])
+			stall(w)
+		})
 		f.on("mute-once", func(w *wireAnswer, attempt int) {
 			if attempt == 1 {
 				<-w.gone
@@ -335,18 +345,19 @@ func TestFaultStall(t *testing.T) {
 			}
 			w.send(f.text.wire())
 		})
-		f.on("middle", func(w *wireAnswer, _ int) { w.send(f.begun()); stall(w) })
-		f.on("call", func(w *wireAnswer, _ int) {
-			wire := f.call.wire()
-			w.send(wire[:strings.Index(wire, "rdner")])
-			stall(w)
-		})
 		s := f.start(withEnv("ANTON_PROVIDER_FIRST_BYTE_TIMEOUT=1s", "ANTON_PROVIDER_IDLE_TIMEOUT=1s"))
-		sideBySide(t, map[string]string{"mute": "", "head-only": "", "middle": "Größe ", "call": callText}, func(t *testing.T, name, text string) {
+		sideBySide(t, stalls, func(t *testing.T, name, text string) {
 			s := s.with(t)
 			tn := s.order(name, "").turn()
 			if tn.end.Type != "response.failed" || tn.end.Code != "provider_timeout" || tn.text != text {
 				t.Errorf("%q, then %s", tn.text, tn.end.data)
+			}
+			for range f.calls(name) {
+				select {
+				case <-left[name]:
+				case <-time.After(patience):
+					t.Fatal("a call that stalled was not ended")
+				}
 			}
 			if n := f.calls(name); (text != "") != (n == 1) || f.calls(name+" result") != 0 {
 				t.Errorf("asked %d times, told %d results", n, f.calls(name+" result"))
@@ -358,13 +369,6 @@ func TestFaultStall(t *testing.T) {
 				t.Errorf("then %q", tn.text)
 			}
 		})
-		for range 4 {
-			select {
-			case <-left:
-			case <-time.After(patience):
-				t.Fatal("a call that stalled was not ended")
-			}
-		}
 		if tn := s.order("mute-once", "").turn(); tn.text != answerText || f.calls("mute-once") != 2 {
 			t.Errorf("%q, then %s; asked %d times", tn.text, tn.end.data, f.calls("mute-once"))
 		}
