@@ -80,6 +80,12 @@ func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, 
 	d.refuse("attachment_ids", "Attachments are", "[]")
 	d.refuse("prompt", "A stored prompt is")
 	d.refuse("top_logprobs", "Log probabilities are", "0")
+	d.refuse("max_tool_calls", "A limit of tool calls is")
+	var include []string
+	d.read("include", &include, "list_type", "Input should be a valid list of strings")
+	if slices.Contains(include, "message.output_text.logprobs") {
+		d.fail("unsupported", "Log probabilities are not supported by this version", "include")
+	}
 	return q, stream, d.bad
 }
 
@@ -133,7 +139,8 @@ func (d *reader) input() []*antonv1.InputItem {
 // options reads the parameters that a response repeats.
 func (d *reader) options() *antonv1.RequestOptions {
 	o := &antonv1.RequestOptions{PreviousResponseId: d.str("previous_response_id"), Tools: d.tools(), ToolChoice: d.toolChoice(),
-		User: cmp.Or(d.str("user"), d.str("safety_identifier"))}
+		Truncation: d.str("truncation"),
+		User:       cmp.Or(d.str("user"), d.str("safety_identifier"))}
 	d.read("parallel_tool_calls", &o.ParallelToolCalls, "bool_type", "Input should be a valid boolean")
 	d.read("background", &o.Background, "bool_type", "Input should be a valid boolean")
 	d.read("store", &o.Store, "bool_type", "Input should be a valid boolean")

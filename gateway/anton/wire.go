@@ -236,7 +236,7 @@ func viewResponse(r *antonv1.Response) wireResponse {
 	v := wireResponse{ID: r.Id, Object: "response", CreatedAt: int64(r.CreatedAt), Status: r.Status,
 		ConversationID: r.ConversationId, MaxOutputTokens: r.MaxOutputTokens, Metadata: r.Metadata,
 		Model: r.Model, Output: []any{}, OutputText: r.OutputText, ServiceTier: "default",
-		Temperature: r.Temperature, TopP: r.TopP, Truncation: "disabled"}
+		Temperature: r.Temperature, TopP: r.TopP}
 	v.repeat(r.Options)
 	if r.ConversationId != "" {
 		v.Conversation = &wireRef{r.ConversationId}
@@ -293,6 +293,7 @@ func (v *wireResponse) repeat(o *antonv1.RequestOptions) {
 		}
 		return &s
 	}
+	v.Truncation = cmp.Or(o.Truncation, "disabled")
 	v.PreviousID, v.User = some(o.PreviousResponseId), some(o.User)
 	v.Reasoning = wireReasoning{Effort: some(o.Reasoning.GetEffort()), Summary: some(o.Reasoning.GetSummary())}
 	v.Text = wireText{Format: wireFormat{Type: "text"}, Verbosity: o.Verbosity}

@@ -26,8 +26,8 @@ func (s spec) curl(method, path string, op operation) (flags, rest string) {
 		if _, ok := r.Content["text/event-stream"]; ok {
 			flags = "-sN"
 		}
-		for t := range r.Content {
-			if strings.HasSuffix(t, "gzip") || strings.HasSuffix(t, "octet-stream") {
+		for _, m := range r.Content {
+			if m.Schema != nil && m.Schema.Format == "binary" {
 				flags = "-sOJ"
 			}
 		}

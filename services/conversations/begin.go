@@ -399,10 +399,7 @@ func (r *Room) newConversation(tx store.Tx, a *asked, id, newKey string) (*conve
 // the caller wait; one that no longer does is sealed.
 func (r *Room) takeOver(ctx context.Context, turnID, convID string) error {
 	if r.liveTurn(turnID) != nil {
-		tail := "/v1/responses/tail?conversation_id=" + url.QueryEscape(convID) + "&from_seq=0"
-		return fault.New(fault.Precondition, "CONVERSATION_BUSY",
-			"A turn is running in this conversation. Attach to it with GET %s, or stop it with POST /v1/responses/cancel.", tail).
-			With("attach", tail).RetryAfter(time.Second)
+		return busy(convID)
 	}
 	var rec *turnRecord
 	err := r.opt.Main.View(ctx, func(rd store.Reader) (err error) {
@@ -416,6 +413,14 @@ func (r *Room) takeOver(ctx context.Context, turnID, convID string) error {
 		return nil
 	}
 	return r.sealOrphan(ctx, rec)
+}
+
+// busy says where to attach to the turn that runs.
+func busy(convID string) error {
+	tail := "/v1/responses/tail?conversation_id=" + url.QueryEscape(convID) + "&from_seq=0"
+	return fault.New(fault.Precondition, "CONVERSATION_BUSY",
+		"A turn is running in this conversation. Attach to it with GET %s, or stop it with POST /v1/responses/cancel.", tail).
+		With("attach", tail).RetryAfter(time.Second)
 }
 
 func (r *Room) liveTurn(id string) *turn {

@@ -1,6 +1,7 @@
 package conversations
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ const (
 	itemsDefault = 20
 	itemsMax     = 100
 	itemsGiven   = 20 // in one request that adds them
+	cutsMax      = 1000
 )
 
 // itemPrefixes begin the ids of items, by kind.
@@ -422,6 +424,10 @@ func (r *Room) DeleteItem(ctx context.Context, q *antonv1.DeleteItemRequest) (*a
 			return err
 		}
 		if !t.isCut(gone.ID) {
+			if len(t.Cut) >= cutsMax {
+				return fault.New(fault.Precondition, "TOO_MANY_DELETED",
+					"%d items of this turn were deleted one by one: delete the turn or the conversation instead.", cutsMax)
+			}
 			t.Cut = append(t.Cut, gone)
 		}
 		if err := turns.Put(tx, t); err != nil {
@@ -472,38 +478,49 @@ func (r *Room) cutOf(ctx context.Context, t *turnRecord, it *antonv1.Item) (cut,
 // applyCuts takes the items that were deleted out of a turn's history. What is
 // left of a pair of call and result goes with it.
 func applyCuts(t *turnMessages) {
-	cuts := t.cuts
-	var doomed []int
-	for _, c := range cuts {
+	doomed := map[int]bool{}
+	var spans []cut // of what the turn said, in order
+	for _, c := range t.cuts {
 		switch {
 		case c.Input != nil:
-			doomed = append(doomed, *c.Input)
+			doomed[*c.Input] = true
 		case c.CallID != "":
 			dropCall(t.messages, c.CallID)
+		case c.From < c.To:
+			spans = append(spans, c)
 		}
 	}
+	slices.SortFunc(spans, func(a, b cut) int { return cmp.Compare(a.From, b.From) })
 	input := t.input
 	t.input = nil
 	for i, m := range input {
-		if !slices.Contains(doomed, i) {
+		if !doomed[i] {
 			t.input = append(t.input, m)
 		}
 	}
 	at := 0
 	for i := range t.messages {
-		m := &t.messages[i]
-		if m.Role != agent.RoleAssistant {
-			continue
+		if m := &t.messages[i]; m.Role == agent.RoleAssistant {
+			size := len(m.Text)
+			m.Text = without(m.Text, at, spans)
+			at += size
 		}
-		var left strings.Builder
-		for j := range len(m.Text) {
-			if !slices.ContainsFunc(cuts, func(c cut) bool { return c.From <= at+j && at+j < c.To }) {
-				left.WriteByte(m.Text[j])
-			}
-		}
-		at += len(m.Text)
-		m.Text = left.String()
 	}
+}
+
+// without is a text that begins at a place of what was said, without the spans.
+func without(text string, at int, spans []cut) string {
+	var left strings.Builder
+	done := 0 // of text
+	for _, c := range spans {
+		from, to := max(c.From-at, done), min(c.To-at, len(text))
+		if from < to {
+			left.WriteString(text[done:from])
+			done = to
+		}
+	}
+	left.WriteString(text[done:])
+	return left.String()
 }
 
 // dropCall takes a call and its result out of messages.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -40,8 +41,8 @@ func readOnceKey(q *antonv1.CreateResponseRequest) (*onceKey, error) {
 	if q.IdempotencyKey == "" {
 		return nil, nil
 	}
-	if len(q.IdempotencyKey) > onceMax {
-		return nil, fault.BadField("too_long", fmt.Sprintf("A key has up to %d bytes", onceMax), "idempotency_key")
+	if len(q.IdempotencyKey) > onceMax || !utf8.ValidString(q.IdempotencyKey) {
+		return nil, fault.BadField("value_error", fmt.Sprintf("A key is text of up to %d bytes", onceMax), "idempotency_key")
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(q)
 	if err != nil {

@@ -42,6 +42,11 @@ func checkRequestOptions(o *antonv1.RequestOptions, conversation string) error {
 	default:
 		return fault.BadField("literal_error", "Input should be 'low', 'medium' or 'high'", "text", "verbosity")
 	}
+	switch o.Truncation {
+	case "", "auto", "disabled":
+	default:
+		return fault.BadField("literal_error", "Input should be 'auto' or 'disabled'", "truncation")
+	}
 	if len(o.User) > 512 {
 		return fault.BadField("too_long", "A user has up to 512 characters", "user")
 	}

@@ -71,7 +71,14 @@ func (r *Room) place(ctx context.Context, a *asked, rec *turnRecord) error {
 		case c == nil && rec.ConvID != "":
 			return errNoConversation
 		case c == nil:
-			return nil
+			p, err := r.opt.Projects.ByName(rd, a.project)
+			if err == nil && p == nil {
+				err = noProject(a.project)
+			}
+			return err
+		}
+		if c.Running != "" && r.liveTurn(c.Running) != nil && (a.after == nil || a.after.ID == c.Running) {
+			return busy(c.ID)
 		}
 		rec.ConvKey = c.Key
 		if a.after != nil {

@@ -63,8 +63,8 @@ func TestBasePath(t *testing.T) {
 			prefix := doors[name].prefix
 			for _, r := range routes(t) {
 				path := r.path(sample)
-				if r.method != http.MethodGet || !strings.HasPrefix(path, "/v1/") {
-					continue
+				if r.method != http.MethodGet || !strings.HasPrefix(path, "/v1/") || path == "/v1/backup" {
+					continue // no two backups are the same
 				}
 				want, got := s.with(t).get(path), d.get(prefix+path)
 				if want.status != got.status || string(want.body) != string(got.body) {

@@ -167,9 +167,9 @@ func TestDeletionRaceWithReaders(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, func(c *call) { c.say("About ", c.asked()) })
 	s := start(t, withModel(p))
-	rounds := 8
+	rounds := 4
 	if soak {
-		rounds = 200
+		rounds = 100
 	}
 	for round := range rounds {
 		id := fmt.Sprintf("read-%d", round)

@@ -111,15 +111,29 @@ func (d *document) addRule(m protoreflect.MethodDescriptor, r *annotations.HttpR
 		}
 		params = append(params, p)
 	}
-	if r.Body == "*" {
+	switch field := fields.ByName(protoreflect.Name(r.Body)); {
+	case r.Body == "*":
 		op["requestBody"] = d.body(m.Input(), inPath)
-	} else {
+	case field != nil:
+		op["requestBody"] = jsonBody(d.field(field, request), required(field))
+		inPath[field.Name()] = true
+		fallthrough
+	default:
 		params = append(params, d.query(m.Input(), inPath)...)
 	}
 	if len(params) > 0 {
 		op["parameters"] = params
 	}
-	op["responses"] = d.responses(m.Output())
+	var schema object
+	if field := m.Output().Fields().ByName(protoreflect.Name(r.ResponseBody)); field != nil {
+		schema = d.field(field, answer)
+	} else {
+		schema = d.ref(m.Output(), answer)
+	}
+	op["responses"] = object{
+		"200":     object{"description": "OK", "content": object{"application/json": object{"schema": schema}}},
+		"default": object{"$ref": "#/components/responses/Error"},
+	}
 }
 
 // body is a request without the fields that are in the path.
@@ -129,6 +143,10 @@ func (d *document) body(md protoreflect.MessageDescriptor, inPath map[protorefle
 	if len(inPath) > 0 {
 		schema = d.inline(md, request, inPath)
 	}
+	return jsonBody(schema, must)
+}
+
+func jsonBody(schema object, must bool) object {
 	return object{"required": must, "content": object{"application/json": object{"schema": schema}}}
 }
 
@@ -148,14 +166,6 @@ func (d *document) query(md protoreflect.MessageDescriptor, inPath map[protorefl
 		params = append(params, p)
 	}
 	return params
-}
-
-func (d *document) responses(md protoreflect.MessageDescriptor) object {
-	schema := d.ref(md, answer)
-	return object{
-		"200":     object{"description": "OK", "content": object{"application/json": object{"schema": schema}}},
-		"default": object{"$ref": "#/components/responses/Error"},
-	}
 }
 
 // summary is the first sentence, or the name in words.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path"
 	"regexp"
 	"strings"
 
@@ -34,9 +35,10 @@ func requiredNames(md protoreflect.MessageDescriptor, but map[protoreflect.Name]
 	return names
 }
 
-// nameOf is a field's name in JSON. compat: the settings speak camelCase.
+// nameOf is a field's name in JSON. compat: settings and artifacts speak camelCase.
 func nameOf(fd protoreflect.FieldDescriptor) string {
-	if strings.HasPrefix(fd.ParentFile().Path(), "anton/v1/settings") {
+	switch path.Base(fd.ParentFile().Path()) {
+	case "settings.proto", "artifacts.proto":
 		return fd.JSONName()
 	}
 	return string(fd.Name())

@@ -763,7 +763,9 @@ type RequestOptions struct {
 	// A stable id of the end user.
 	User string `protobuf:"bytes,10,opt,name=user" json:"user,omitempty"`
 	// At most 16 texts that end the answer before them.
-	Stop          []string `protobuf:"bytes,11,rep,name=stop" json:"stop,omitempty"`
+	Stop []string `protobuf:"bytes,11,rep,name=stop" json:"stop,omitempty"`
+	// auto or disabled (or empty); what a model is shown does not depend on it yet.
+	Truncation    string `protobuf:"bytes,12,opt,name=truncation" json:"truncation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -873,6 +875,13 @@ func (x *RequestOptions) GetStop() []string {
 		return x.Stop
 	}
 	return nil
+}
+
+func (x *RequestOptions) GetTruncation() string {
+	if x != nil {
+		return x.Truncation
+	}
+	return ""
 }
 
 type FunctionTool struct {
@@ -3529,7 +3538,7 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\aoptions\x18\x11 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xeb\x03\n" +
 	"\x0eRequestOptions\x12,\n" +
 	"\x05tools\x18\x01 \x03(\v2\x16.anton.v1.FunctionToolR\x05tools\x125\n" +
 	"\vtool_choice\x18\x02 \x01(\v2\x14.anton.v1.ToolChoiceR\n" +
@@ -3546,7 +3555,10 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\tverbosity\x18\t \x01(\tR\tverbosity\x12\x12\n" +
 	"\x04user\x18\n" +
 	" \x01(\tR\x04user\x12\x12\n" +
-	"\x04stop\x18\v \x03(\tR\x04stop\"\x83\x01\n" +
+	"\x04stop\x18\v \x03(\tR\x04stop\x12\x1e\n" +
+	"\n" +
+	"truncation\x18\f \x01(\tR\n" +
+	"truncation\"\x83\x01\n" +
 	"\fFunctionTool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1e\n" +
