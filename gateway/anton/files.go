@@ -76,11 +76,8 @@ func sendForm(form *multipart.Reader, call interface {
 	Send(*antonv1.UploadFilesRequest) error
 }, project string) (files int, err error) {
 	for {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
-			return files, nil
-		}
-		if err != nil {
+		part, err := nextPart(form)
+		if part == nil || err != nil {
 			return files, err
 		}
 		if part.FormName() != "files" || part.FileName() == "" {
@@ -92,19 +89,51 @@ func sendForm(form *multipart.Reader, call interface {
 		if err != nil {
 			return files, err
 		}
-		for done := false; !done; {
-			buf := make([]byte, uploadChunk)
-			n, err := io.ReadFull(part, buf)
-			done = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-			if err != nil && !done {
+		for more := true; more; {
+			var data []byte
+			if data, more, err = nextChunk(part); err != nil {
 				return files, err
 			}
-			if n > 0 {
-				err := call.Send(&antonv1.UploadFilesRequest{Part: &antonv1.UploadFilesRequest_Data{Data: buf[:n]}})
-				if err != nil {
-					return files, err
-				}
+			if len(data) == 0 {
+				continue
 			}
+			if err := call.Send(&antonv1.UploadFilesRequest{Part: &antonv1.UploadFilesRequest_Data{Data: data}}); err != nil {
+				return files, err
+			}
+		}
+	}
+}
+
+// nextPart is nil at the end of the form. A form that breaks off has none.
+func nextPart(form *multipart.Reader) (*multipart.Part, error) {
+	part, err := form.NextPart()
+	switch {
+	case err == io.EOF: //nolint:errorlint // wrapped, it means that the form was cut off
+		return nil, nil
+	case errors.Is(err, io.EOF):
+		return nil, errCut
+	case err != nil:
+		return nil, err
+	}
+	return part, nil
+}
+
+var errCut = errors.New("anton: the form is cut off")
+
+// nextChunk reads the next piece of a part, full unless it is the last. The end
+// of a part that was cut off is an error.
+func nextChunk(data io.Reader) (chunk []byte, more bool, err error) {
+	chunk = make([]byte, uploadChunk)
+	for n := 0; ; {
+		m, err := data.Read(chunk[n:])
+		n += m
+		switch {
+		case err == io.EOF: //nolint:errorlint // as in nextPart
+			return chunk[:n], false, nil
+		case err != nil:
+			return nil, false, err
+		case n == len(chunk):
+			return chunk, true, nil
 		}
 	}
 }
