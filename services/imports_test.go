@@ -11,7 +11,7 @@ import (
 )
 
 // rooms are the packages of the API under services/.
-var rooms = []string{"access", "backup", "conversations", "projects", "settings"}
+var rooms = []string{"access", "backup", "conversations", "projects", "scratchpads", "settings"}
 
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{
@@ -19,7 +19,9 @@ var engines = map[string][]string{
 	"fault":     {},
 	"events":    {"store", "events"},
 	"dial":      {},
+	"documents": {},
 	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
+	"kernel":    {"fault", "kernel"},
 	"workspace": {"fault", "workspace"},
 }
 

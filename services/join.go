@@ -3,7 +3,6 @@ package services
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,7 +17,6 @@ import (
 	"anthill/services/internal/agent"
 	"anthill/services/internal/agent/anthropic"
 	"anthill/services/internal/agent/chat"
-	"anthill/services/internal/agent/files"
 	"anthill/services/internal/agent/offline"
 	"anthill/services/internal/agent/probe"
 	"anthill/services/internal/agent/responses"
@@ -27,12 +25,15 @@ import (
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/projects"
+	"anthill/services/scratchpads"
 	"anthill/services/settings"
 )
 
 // projectsFor shows projects to the conversations.
 type projectsFor struct {
 	room *projects.Room
+	pads *scratchpads.Room
+	web  []agent.Tool
 	log  *slog.Logger
 }
 
@@ -56,31 +57,6 @@ func (p projectsFor) ByID(r store.Reader, id string) (*conversations.Project, er
 		return nil, err
 	}
 	return &conversations.Project{ID: found.ID, Name: found.Name, Path: found.Path}, nil
-}
-
-// instructionsMax bounds what a project's own instructions take of a prompt.
-const instructionsMax = 64 << 10
-
-// Open implements conversations.Projects.
-func (p projectsFor) Open(ctx context.Context, id string) (conversations.Workspace, func(), error) {
-	folder, err := p.room.Folder(ctx, id)
-	if err != nil {
-		return conversations.Workspace{}, nil, err
-	}
-	w := conversations.Workspace{Tools: files.Tools(folder)}
-	text, err := folder.ReadFile(".anton/anton.md", instructionsMax)
-	switch {
-	case err == nil:
-		w.Instructions = string(text)
-	case !errors.Is(err, fs.ErrNotExist):
-		// The turn can do without; the user sees the reason in the log.
-		p.log.Warn("project instructions could not be read", "project", id, "error", err)
-	}
-	return w, func() {
-		if err := folder.Close(); err != nil {
-			p.log.Warn("close project folder", "project", id, "error", err)
-		}
-	}, nil
 }
 
 // models chooses who answers a turn, at the time of the turn.

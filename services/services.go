@@ -23,10 +23,12 @@ import (
 	"anthill/services/backup"
 	"anthill/services/conversations"
 	"anthill/services/internal/agent/probe"
+	"anthill/services/internal/agent/web"
 	"anthill/services/internal/dial"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
 	"anthill/services/projects"
+	"anthill/services/scratchpads"
 	"anthill/services/settings"
 )
 
@@ -53,6 +55,7 @@ type Services struct {
 	backup        *backup.Room
 	conversations *conversations.Room
 	projects      *projects.Room
+	scratchpads   *scratchpads.Room
 	settings      *settings.Room
 	own           ownAddresses
 	owner         string   // file that says who holds the home
@@ -95,13 +98,22 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.closeFirst("settings", s.settings.Close)
 	models := newModels(s.settings, finder, outgoing)
 	s.closeFirst("connections to models", models.Close)
+	reader, err := newReader()
+	if err != nil {
+		return nil, err
+	}
 	if s.projects, err = projects.Open(ctx, projects.Options{DB: main, Dir: c.ProjectsDir, Now: time.Now,
-		NewID: newID, Log: c.Log}); err != nil {
+		NewID: newID, Read: reader.Extract, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open projects: %w", err)
 	}
 	s.closeFirst("projects", s.projects.Close)
+	if s.scratchpads, err = openScratchpads(ctx, c, main, bulk, s.projects, models); err != nil {
+		return nil, fmt.Errorf("open scratchpads: %w", err)
+	}
+	s.closeFirst("scratchpads", s.scratchpads.Close)
+	around := projectsFor{room: s.projects, pads: s.scratchpads, web: web.Tools(dial.Policy{Own: s.own.has}), log: c.Log}
 	if s.conversations, err = conversations.Open(ctx, conversations.Options{Main: main, Bulk: bulk,
-		Projects: projectsFor{s.projects, c.Log}, Model: models.choose,
+		Projects: around, Attachments: around, Dependents: around, Model: models.choose,
 		Now: time.Now, NewID: newID, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open conversations: %w", err)
 	}
@@ -109,8 +121,9 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
 		Version: c.Version, Now: time.Now, Log: c.Log})
 	s.closeFirst("backup", s.backup.Close)
-	s.projects.Join(s.conversations)
+	s.projects.Join(projectParts{s.conversations, s.scratchpads})
 	s.settings.Join(s.conversations)
+	s.settings.JoinPads(s.scratchpads)
 	return s, nil
 }
 
@@ -122,6 +135,7 @@ func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.settings.Register(r)
 	s.projects.Register(r)
 	s.conversations.Register(r)
+	s.scratchpads.Register(r)
 }
 
 // Unary is the interceptor of unary calls.
@@ -132,7 +146,13 @@ func (s *Services) Stream() grpc.StreamServerInterceptor { return s.chain.stream
 
 // Drain refuses new work and waits for what runs until ctx ends, then stops
 // and seals it. Streams that follow the work end by themselves.
-func (s *Services) Drain(ctx context.Context) { s.conversations.Drain(ctx) }
+func (s *Services) Drain(ctx context.Context) {
+	// Turns that are stopped wait for their cells.
+	patient := context.AfterFunc(ctx, func() { s.scratchpads.Drain(ctx) })
+	defer patient()
+	s.conversations.Drain(ctx)
+	s.scratchpads.Drain(ctx)
+}
 
 // Close closes the rooms, the last opened first, and then the stores. Every
 // closer runs; their errors are joined.

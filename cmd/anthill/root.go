@@ -57,7 +57,7 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(newVersion())
+	root.AddCommand(newVersion(), newReadDocument())
 	return root
 }
 

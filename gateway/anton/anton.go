@@ -33,25 +33,29 @@ type Options struct {
 
 // Handler serves the dialect.
 type Handler struct {
-	mux       *runtime.ServeMux
-	routes    *routes
-	responses antonv1.ResponsesServiceClient
-	convs     antonv1.ConversationsServiceClient
-	files     antonv1.ProjectFilesServiceClient
-	access    antonv1.AccessServiceClient
-	backup    antonv1.BackupServiceClient
-	log       *slog.Logger
+	mux         *runtime.ServeMux
+	routes      *routes
+	responses   antonv1.ResponsesServiceClient
+	convs       antonv1.ConversationsServiceClient
+	files       antonv1.ProjectFilesServiceClient
+	access      antonv1.AccessServiceClient
+	pads        antonv1.ScratchpadsServiceClient
+	backup      antonv1.BackupServiceClient
+	attachments antonv1.AttachmentsServiceClient
+	log         *slog.Logger
 }
 
 // New wires the dialect to a channel. ctx ends background work of the mux.
 func New(ctx context.Context, o Options) (*Handler, error) {
 	h := &Handler{
-		responses: antonv1.NewResponsesServiceClient(o.Channel),
-		convs:     antonv1.NewConversationsServiceClient(o.Channel),
-		files:     antonv1.NewProjectFilesServiceClient(o.Channel),
-		access:    antonv1.NewAccessServiceClient(o.Channel),
-		backup:    antonv1.NewBackupServiceClient(o.Channel),
-		log:       o.Log,
+		responses:   antonv1.NewResponsesServiceClient(o.Channel),
+		convs:       antonv1.NewConversationsServiceClient(o.Channel),
+		files:       antonv1.NewProjectFilesServiceClient(o.Channel),
+		access:      antonv1.NewAccessServiceClient(o.Channel),
+		pads:        antonv1.NewScratchpadsServiceClient(o.Channel),
+		backup:      antonv1.NewBackupServiceClient(o.Channel),
+		attachments: antonv1.NewAttachmentsServiceClient(o.Channel),
+		log:         o.Log,
 	}
 	h.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
@@ -83,7 +87,16 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return antonv1.RegisterProjectFilesServiceHandlerClient(ctx, m, h.files)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterAttachmentsServiceHandlerClient(ctx, m, h.attachments)
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterArtifactsServiceHandlerClient(ctx, m, antonv1.NewArtifactsServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterSettingsServiceHandlerClient(ctx, m, antonv1.NewSettingsServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterScratchpadsServiceHandlerClient(ctx, m, h.pads)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterModelsServiceHandlerClient(ctx, m, antonv1.NewModelsServiceClient(o.Channel))
@@ -105,6 +118,12 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 	h.routes.addHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
 	h.routes.addHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
 	h.routes.addHand(http.MethodGet, "/v1/backup", h.downloadBackup)
+	h.routes.addHand(http.MethodPost, "/v1/scratchpad/execute-stream", h.streamCell)
+	h.routes.addHand(http.MethodGet, "/v1/scratchpad/view", h.viewScratchpad)
+	h.routes.addHand(http.MethodGet, "/v1/scratchpad/notebook", h.notebookOfScratchpad)
+	h.routes.addHand(http.MethodPost, "/v1/attachments/upload", h.uploadAttachmentsForm)
+	h.routes.addHand(http.MethodPost, "/v1/attachments/{project}/{session_id}/upload", h.uploadAttachments)
+	h.routes.addHand(http.MethodGet, "/v1/attachments/{project}/{session_id}/{id}/raw", h.downloadAttachment)
 	return h, nil
 }
 
@@ -202,6 +221,10 @@ func (h *Handler) rewrite(ctx context.Context, m proto.Message) (any, error) {
 		return viewItems(m), nil
 	case *antonv1.Item:
 		return viewListed(m), nil
+	case *antonv1.ListAttachmentsResponse:
+		return bareList(m.Attachments, snake)
+	case *antonv1.ListArtifactsResponse:
+		return bareList(m.Artifacts, camel)
 	case *antonv1.RawSettings:
 		return viewRawSettings(m), nil
 	default:

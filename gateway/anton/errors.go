@@ -27,6 +27,7 @@ var statusByReason = map[string]int{
 	"CONVERSATION_BUSY":  http.StatusConflict,
 	"PROJECT_BUSY":       http.StatusConflict,
 	"BACKUP_RUNNING":     http.StatusConflict,
+	"SCRATCHPAD_BUSY":    http.StatusConflict,
 	"SETTINGS_NOT_SAVED": http.StatusInternalServerError, // anton.md 6
 	"SETTINGS_TOO_LARGE": http.StatusRequestEntityTooLarge,
 	"BODY_TOO_LARGE":     http.StatusRequestEntityTooLarge,

@@ -77,7 +77,7 @@ func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, 
 			d.fail("model_attributes_type", "Input should be a valid object", "disabled_connections")
 		}
 	}
-	d.refuse("attachment_ids", "Attachments are", "[]")
+	d.read("attachment_ids", &q.AttachmentIds, "list_type", "Input should be a valid list of strings")
 	d.refuse("prompt", "A stored prompt is")
 	d.refuse("top_logprobs", "Log probabilities are", "0")
 	d.refuse("max_tool_calls", "A limit of tool calls is")

@@ -55,6 +55,9 @@ func (p *packer) addBelow(root *os.Root, name string, d fs.DirEntry) error {
 	if strings.HasPrefix(d.Name(), ".anthill-") && strings.HasSuffix(d.Name(), ".part") {
 		return skipFolder() // being written
 	}
+	if strings.HasSuffix(name, "/.anton/scratchpad-venvs") {
+		return skipFolder() // installed packages: they can be had again, and are large
+	}
 	if clean, err := workspace.Clean(name); err != nil || clean != name {
 		p.skip(name)
 		return skipFolder()

@@ -51,13 +51,14 @@ type asked struct {
 	options      *antonv1.RequestOptions
 	after        *turnRecord // of previous_response_id; nil if there is none
 	once         *onceKey    // nil: the request has none
+	attachments  []string    // ids
 }
 
 // check refuses what is wrong in the request itself, or in what it refers to.
 func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*asked, error) {
 	a := &asked{convID: q.Conversation, project: q.Project, model: q.Model, metadata: q.Metadata,
 		instructions: strings.TrimSpace(q.Instructions), maxTokens: q.MaxOutputTokens, temperature: q.Temperature,
-		topP: q.TopP, hasMuted: q.HasDisabledConnections, options: q.Options}
+		topP: q.TopP, hasMuted: q.HasDisabledConnections, options: q.Options, attachments: q.AttachmentIds}
 	if a.options == nil {
 		a.options = &antonv1.RequestOptions{}
 	}
@@ -187,7 +188,10 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	input, err := r.stage(ctx, t.rec, 0, a.messages)
+	var input row
+	if err = r.attach(ctx, a, t.rec.ConvID); err == nil {
+		input, err = r.stage(ctx, t.rec, 0, a.messages)
+	}
 	for err == nil {
 		var busy string
 		busy, err = r.commitBegin(ctx, a, t.rec, input)

@@ -50,7 +50,7 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 // dropConversation makes a conversation read as gone, and leaves the rest to
 // the deletion of that id.
 func dropConversation(tx store.Tx, c *conversation, job string) error {
-	if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key}); err != nil {
+	if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key, ConvID: c.ID}); err != nil {
 		return err
 	}
 	if !c.Copied {
@@ -171,7 +171,10 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 			return err
 		}
 		if rec == nil {
-			return deleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey)))
+			if err := deleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey))); err != nil {
+				return err
+			}
+			return r.deleteDependents(ctx, d)
 		}
 		if t := r.liveTurn(rec.ID); t != nil { // it was told to stop; its last writes come first
 			t.cancel(errCancelled)
@@ -192,6 +195,24 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 			return err
 		}
 	}
+}
+
+// deleteDependents removes what other rooms have of a conversation, unless there
+// is another one by that id now.
+func (r *Room) deleteDependents(ctx context.Context, d *deletion) error {
+	if d.ConvID == "" || r.opt.Dependents == nil {
+		return nil
+	}
+	again := false
+	err := r.opt.Main.View(ctx, func(rd store.Reader) error {
+		c, err := conversations.Get(rd, key.Key(nil).Str(d.ConvID))
+		again = c != nil
+		return err
+	})
+	if err != nil || again {
+		return err
+	}
+	return r.opt.Dependents.DeleteConversation(ctx, d.ConvID)
 }
 
 // dropBulk removes everything a turn has in the bulk store.

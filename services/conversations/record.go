@@ -115,6 +115,7 @@ type row struct {
 type deletion struct {
 	ID      string `json:"id"`
 	ConvKey string `json:"conv_key"`
+	ConvID  string `json:"conv_id,omitempty"` // of a whole conversation
 	TurnID  string `json:"turn_id,omitempty"` // only this turn
 	Ordinal uint64 `json:"ordinal,omitempty"`
 }

@@ -33,8 +33,41 @@ type Projects interface {
 	ByName(r store.Reader, name string) (*Project, error)
 	// ByID finds a project that is not deleted. Nil: none.
 	ByID(r store.Reader, id string) (*Project, error)
-	// Open prepares a project's folder for a turn; close frees what it took.
-	Open(ctx context.Context, id string) (w Workspace, close func(), err error)
+	// Open prepares a project's folder for a turn; close, which is called when
+	// the turn has said all, frees what it took.
+	Open(ctx context.Context, o Opening) (w Workspace, close func(), err error)
+}
+
+// Opening says what a workspace is for.
+type Opening struct {
+	ProjectID      string
+	ConversationID string // empty: none, nothing of the turn is kept
+	Title          string // of the conversation
+	Turn           int    // 0-based place of the turn in it
+	Question       string // what was asked
+}
+
+// Attachments hands over the files that a request names.
+type Attachments interface {
+	// Attached returns them in the order of ids. What is still being read, or
+	// cannot be, comes with the reason.
+	Attached(ctx context.Context, projectID, conversationID string, ids []string) ([]Attached, error)
+}
+
+// Attached is one of them.
+type Attached struct {
+	Name, Path string // the path is relative to the project's folder
+	Problem    string // why there is no text, in words for people; empty if there is
+	Text       string
+	Truncated  bool // the file says more
+	Image      []byte
+	MIME       string // of Image
+}
+
+// Dependents hold what belongs to a conversation elsewhere.
+type Dependents interface {
+	// DeleteConversation forgets it. Idempotent.
+	DeleteConversation(ctx context.Context, conversationID string) error
 }
 
 // Workspace is what a turn can reach of its project.
@@ -54,6 +87,10 @@ type Model struct {
 type Options struct {
 	Main, Bulk store.DB
 	Projects   Projects
+	// Attachments may be nil: then there are none.
+	Attachments Attachments
+	// Dependents may be nil.
+	Dependents Dependents
 	// Model chooses who answers, at the time of the turn. requested may be empty.
 	Model func(ctx context.Context, requested string) (Model, error)
 	Now   func() time.Time

@@ -59,7 +59,7 @@ func (oneProject) ByID(_ store.Reader, id string) (*Project, error) {
 	return &Project{ID: id, Name: "general", Path: "/nowhere"}, nil
 }
 
-func (o oneProject) Open(context.Context, string) (Workspace, func(), error) {
+func (o oneProject) Open(context.Context, Opening) (Workspace, func(), error) {
 	return Workspace{Tools: o.tools}, func() {}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 var phaseLabels = map[string]string{
 	"planning": "Planning", "analyzing": "Analyzing", "executing": "Executing",
 	"context": "Context", "interactive": "Interactive",
+	"scratchpad_start": "Running code", "scratchpad": "Running code", "scratchpad_done": "Code complete",
 }
 
 // Progress implements agent.Sink: frames of one phase come at most four times

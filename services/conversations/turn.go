@@ -64,7 +64,7 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 	if !stored(a.options) {
 		messages = append(messages, a.messages...)
 	}
-	w, done, err := r.workspace(ctx, rec.rec.ConvID, a.project)
+	w, done, err := r.workspace(ctx, rec.rec, a)
 	if err != nil {
 		return agent.Outcome{}, err
 	}
@@ -103,33 +103,33 @@ func (r *Room) messagesUpTo(ctx context.Context, convKey string, ordinal uint64)
 	return messages, nil
 }
 
-// workspace opens the folder of a conversation's project, or of the project of
-// that name if there is no such conversation.
-func (r *Room) workspace(ctx context.Context, convID, project string) (w Workspace, done func(), err error) {
-	var id string
+// workspace opens the folder of a turn's project: of its conversation, or of the
+// project that was named if there is none.
+func (r *Room) workspace(ctx context.Context, rec *turnRecord, a *asked) (w Workspace, done func(), err error) {
+	o := Opening{Question: a.question}
 	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
-		c, err := conversationByID(rd, convID)
+		c, err := conversationByID(rd, rec.ConvID)
 		if err != nil {
 			return err
 		}
 		if c != nil {
-			id = c.ProjectID
+			o.ProjectID, o.ConversationID, o.Title, o.Turn = c.ProjectID, c.ID, c.Title, c.Turns-1
 			return nil
 		}
-		p, err := r.opt.Projects.ByName(rd, project)
+		p, err := r.opt.Projects.ByName(rd, a.project)
 		if err != nil {
 			return err
 		}
 		if p == nil {
-			return noProject(project)
+			return noProject(a.project)
 		}
-		id = p.ID
+		o.ProjectID = p.ID
 		return nil
 	})
 	if err != nil {
 		return w, nil, err
 	}
-	if w, done, err = r.opt.Projects.Open(ctx, id); err != nil {
+	if w, done, err = r.opt.Projects.Open(ctx, o); err != nil {
 		return w, nil, fmt.Errorf("open project folder: %w", err)
 	}
 	return w, done, nil
@@ -139,6 +139,9 @@ func (r *Room) workspace(ctx context.Context, convID, project string) (w Workspa
 // that providers can cache it.
 const basePrompt = `You are Anton, a coworker who works in a project folder together with the user.
 Use your tools to look at the files you need before you answer about them; never guess what a file says.
+Compute with Python in the scratchpad rather than in your head; what a cell defines is there in the next one.
+Put results that the user will want to look at again into an artifact.
+Ask the user only when the work cannot go on without the answer.
 Answer in the language of the user, briefly and to the point, in Markdown where it helps.
 When something cannot be done with your tools, say so and say what would be needed.`
 

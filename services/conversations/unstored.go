@@ -26,6 +26,9 @@ func (r *Room) answerUnstored(ctx context.Context, a *asked, send func(*antonv1.
 	if err := r.place(ctx, a, t.rec); err != nil {
 		return err
 	}
+	if err := r.attach(ctx, a, t.rec.ConvID); err != nil {
+		return err
+	}
 	rec := newRecorder(turnCtx, r, t.rec, t.log)
 	rec.send = send
 	defer rec.close()

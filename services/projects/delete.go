@@ -129,6 +129,9 @@ func (r *Room) purge(ctx context.Context, id string, attempted func()) error {
 	if err != nil {
 		return fmt.Errorf("conversations: %w", err)
 	}
+	if err := r.dropAttachments(ctx, id); err != nil {
+		return fmt.Errorf("attachments: %w", err)
+	}
 	if err := r.movedAside(ctx, id); err != nil {
 		return fmt.Errorf("move folder: %w", err)
 	}

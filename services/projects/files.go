@@ -26,7 +26,7 @@ const (
 
 // bulky are folders that programs fill. They are listed unless there is too
 // much, and then they must not crowd out what people made.
-var bulky = []string{".git", ".venv", "venv", "node_modules", "__pycache__", ".cache"}
+var bulky = []string{".git", ".venv", "venv", "node_modules", "__pycache__", ".cache", "scratchpad-venvs"}
 
 type filesService struct {
 	antonv1.UnimplementedProjectFilesServiceServer

@@ -334,6 +334,12 @@ func diskFull(err error) error {
 	return nil
 }
 
+// isFull says that err comes from a full disk, whether or not a caller was told.
+func isFull(err error) bool {
+	f, told := errors.AsType[*fault.Error](err)
+	return told && f.Reason == "DISK_FULL" || diskFull(err) != nil
+}
+
 // folderFault says what the user can do about a folder act that failed.
 func folderFault(err error) error {
 	if full := diskFull(err); full != nil {

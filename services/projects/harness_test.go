@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/documents"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
@@ -36,8 +37,12 @@ type house struct {
 	room     *Room
 	projects antonv1.ProjectsServiceClient
 	files    antonv1.ProjectFilesServiceClient
+	attached antonv1.AttachmentsServiceClient
+	made     antonv1.ArtifactsServiceClient
 	convs    *fakeConversations
 	log      *lockedBuffer
+	calls    sync.WaitGroup // streams under way
+	reading  func(ctx context.Context, name string, file *os.File) (documents.Text, error)
 }
 
 type lockedBuffer struct {
@@ -124,6 +129,12 @@ func (h *house) options(db store.DB) Options {
 	return Options{DB: db, Dir: h.dir, Now: time.Now, Conversations: h.convs,
 		NewID: func(prefix string) string { return fmt.Sprintf("%s%04d", prefix, lastID.Add(1)) },
 		Log:   slog.New(slog.NewTextHandler(h.log, nil)),
+		Read: func(ctx context.Context, name string, file *os.File) (documents.Text, error) {
+			if h.reading != nil {
+				return h.reading(ctx, name, file)
+			}
+			return readHere(ctx, name, file)
+		},
 		retry: func(int) time.Duration { return 0 }}
 }
 
@@ -148,6 +159,8 @@ func (h *house) serve(room *Room) {
 			return a, asStatus(err)
 		}),
 		grpc.StreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+			h.calls.Add(1)
+			defer h.calls.Done()
 			return asStatus(next(s, ss))
 		}))
 	room.Register(srv)
@@ -170,6 +183,16 @@ func (h *house) serve(room *Room) {
 		}
 	})
 	h.projects, h.files = antonv1.NewProjectsServiceClient(conn), antonv1.NewProjectFilesServiceClient(conn)
+	h.attached, h.made = antonv1.NewAttachmentsServiceClient(conn), antonv1.NewArtifactsServiceClient(conn)
+}
+
+// readHere reads a document in this process, as the files of tests are harmless.
+func readHere(ctx context.Context, name string, file *os.File) (documents.Text, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return documents.Text{}, err
+	}
+	return documents.Extract(ctx, documents.Source{Name: name, Data: file, Size: info.Size()}, documents.DefaultLimits)
 }
 
 func asStatus(err error) error {
@@ -335,6 +358,34 @@ func (h *house) wantAgreement() {
 	slices.Sort(live)
 	if disk := h.onDisk(); !slices.Equal(live, disk) {
 		h.t.Errorf("the store has %q, the disk %q", live, disk)
+	}
+}
+
+// served waits until no streaming call runs.
+func (h *house) served() { h.calls.Wait() }
+
+// idle waits until nobody is busy with an attachment, and nothing waits to be done.
+func (h *house) idle() {
+	h.t.Helper()
+	for {
+		id, err := h.room.nextUnfinished(h.t.Context())
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.room.jobs.mu.Lock()
+		var busy <-chan struct{}
+		for _, c := range h.room.jobs.claimed {
+			busy = c.done
+		}
+		h.room.jobs.mu.Unlock()
+		switch {
+		case busy != nil:
+			<-busy
+		case id != "":
+			h.room.finishNow(h.t.Context(), id)
+		default:
+			return
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 // Package projects is the room of projects: folders that scope conversations,
-// and the files in them.
+// the files in them, what people attach to a conversation, and what the agent
+// makes for them.
 //
-// Calls enter by its two gRPC services; other rooms ask it which project a name
-// or an id means, inside their own transactions, and for a project's folder.
+// Calls enter by its gRPC services; other rooms ask it which project a name
+// or an id means, inside their own transactions, for a project's folder, and for
+// the attachments and artifacts of a turn.
 // Record and folder change together: what is to be done to a folder is stored
 // first, and what a crash cut off is finished when the room opens. No path here
 // leads out of a project's folder, no symlink is taken for a project, and
@@ -22,6 +24,7 @@ import (
 	"google.golang.org/grpc"
 
 	antonv1 "anthill/gen/anton/v1"
+	"anthill/services/internal/documents"
 	"anthill/services/internal/store"
 )
 
@@ -42,11 +45,14 @@ type Options struct {
 	Log   *slog.Logger
 	// Conversations may be nil until Join; deletions are finished only then.
 	Conversations Conversations
+	// Read reads the text of an attachment, as documents.Process does.
+	Read func(ctx context.Context, name string, file *os.File) (documents.Text, error)
 
 	retry func(attempt int) time.Duration // between attempts at a deletion; nil: 1 s, doubling up to 1 min
 }
 
-// Room serves ProjectsService and ProjectFilesService. Safe for concurrent use.
+// Room serves ProjectsService, ProjectFilesService, AttachmentsService and
+// ArtifactsService. Safe for concurrent use.
 type Room struct {
 	opt  Options
 	base context.Context // of the room's goroutines
@@ -56,11 +62,19 @@ type Room struct {
 	// which record, and for reading by whoever goes from one to the other.
 	folders sync.RWMutex
 
+	// uploads is held while the folder of an attachment is made and first used,
+	// and while an empty one is removed.
+	uploads sync.Mutex
+	jobs    *jobs
+
+	artifacts sync.Mutex // held while the metadata of one is read and written
+
 	mu            sync.Mutex
 	closed        bool
 	conversations Conversations
 	joined        chan struct{} // closed once conversations is set
 	workers       sync.WaitGroup
+	attendants    sync.WaitGroup // of attachments: they run until the room closes
 }
 
 // Open finishes what a crash cut off, makes sure of the general project, adopts
@@ -72,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Room, error) {
 	if o.retry == nil {
 		o.retry = backoff
 	}
-	r := &Room{opt: o, joined: make(chan struct{})}
+	r := &Room{opt: o, joined: make(chan struct{}), jobs: newJobs()}
 	r.base, r.stop = context.WithCancel(context.Background())
 	if o.Conversations != nil {
 		r.Join(o.Conversations)
@@ -118,13 +132,15 @@ func (r *Room) start(ctx context.Context) error {
 		r.purgeLater(id)
 	}
 	r.spawn(func(ctx context.Context) { r.sweep(ctx, present) })
-	return nil
+	return r.startAttachments(ctx)
 }
 
 // Register adds the room's services to a server.
 func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antonv1.RegisterProjectsServiceServer(s, projectsService{room: r})
 	antonv1.RegisterProjectFilesServiceServer(s, filesService{room: r, max: filesMax})
+	antonv1.RegisterAttachmentsServiceServer(s, attachmentsService{room: r})
+	antonv1.RegisterArtifactsServiceServer(s, artifactsService{room: r})
 }
 
 // Join tells the room who keeps the conversations. The first one stays.
@@ -145,7 +161,7 @@ func (r *Room) Close(ctx context.Context) error {
 	r.mu.Unlock()
 	r.stop()
 	idle := make(chan struct{})
-	go func() { r.workers.Wait(); close(idle) }()
+	go func() { r.workers.Wait(); r.attendants.Wait(); close(idle) }()
 	select {
 	case <-idle:
 		return nil
@@ -155,15 +171,17 @@ func (r *Room) Close(ctx context.Context) error {
 }
 
 // spawn runs fn in a goroutine of the room; false if the room is closed.
-func (r *Room) spawn(fn func(ctx context.Context)) bool {
+func (r *Room) spawn(fn func(ctx context.Context)) bool { return r.spawnIn(&r.workers, fn) }
+
+func (r *Room) spawnIn(group *sync.WaitGroup, fn func(ctx context.Context)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return false
 	}
-	r.workers.Add(1)
+	group.Add(1)
 	go func() {
-		defer r.workers.Done()
+		defer group.Done()
 		fn(r.base)
 	}()
 	return true

@@ -206,14 +206,26 @@ func (s filesService) DownloadFile(q *antonv1.DownloadFileRequest, stream grpc.S
 
 func send(stream grpc.ServerStreamingServer[antonv1.DownloadFileResponse], file io.Reader, header *antonv1.ProjectFile, size int64) error {
 	err := stream.Send(&antonv1.DownloadFileResponse{Part: &antonv1.DownloadFileResponse_Header{Header: header}})
-	for left := size; err == nil && left > 0; {
-		// A message may be read after Send returned, so each has its own bytes.
+	if err != nil {
+		return err
+	}
+	return inChunks(file, size, func(data []byte) error {
+		return stream.Send(&antonv1.DownloadFileResponse{Part: &antonv1.DownloadFileResponse_Data{Data: data}})
+	})
+}
+
+// inChunks hands size bytes of a file to send, or fails.
+func inChunks(file io.Reader, size int64, send func([]byte) error) error {
+	for left := size; left > 0; {
+		// A message may be read after it was sent, so each has its own bytes.
 		chunk := make([]byte, min(left, sendChunk))
-		if _, err = io.ReadFull(file, chunk); err != nil {
-			return fmt.Errorf("projects: %s was cut while it was sent: %w", header.Path, err)
+		if _, err := io.ReadFull(file, chunk); err != nil {
+			return fmt.Errorf("projects: a file was cut while it was sent: %w", err)
 		}
 		left -= int64(len(chunk))
-		err = stream.Send(&antonv1.DownloadFileResponse{Part: &antonv1.DownloadFileResponse_Data{Data: chunk}})
+		if err := send(chunk); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }

@@ -31,7 +31,7 @@ func (r *Room) GetHealth(ctx context.Context, _ *antonv1.GetHealthRequest) (*ant
 		Model:             m.Model,
 		ProviderLabel:     m.Label,
 		LiveConversations: r.running(),
-		LivePads:          []string{}, // this version runs no scratchpads
+		LivePads:          r.livePads(),
 		Version:           r.version,
 	}, nil
 }
@@ -41,12 +41,12 @@ func (r *Room) GetBanner(context.Context, *antonv1.GetBannerRequest) (*antonv1.B
 	return &antonv1.Banner{Message: "Anton CoWork API", AntonAvailable: true}, nil
 }
 
-// GetBrowseStatus says that web pages are out of the agent's reach.
+// GetBrowseStatus says what the agent can do with web pages.
 func (r *Room) GetBrowseStatus(context.Context, *antonv1.GetBrowseStatusRequest) (*antonv1.BrowseStatus, error) {
 	return &antonv1.BrowseStatus{
 		Supported: false,
 		Mode:      "url_context_only",
-		Reason:    "This version has no browser and no web search. Paste or attach what the agent should read.",
-		Evidence:  []string{"tool browse: not there", "tool web_search: not there", "tool web_fetch: not there"},
+		Reason:    "This version has no browser and no web search. The agent reads a page whose address it is given.",
+		Evidence:  []string{"tool browse: not there", "tool web_search: not there", "tool web_fetch: there"},
 	}, nil
 }

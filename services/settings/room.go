@@ -69,6 +69,7 @@ type Room struct {
 
 	mu    sync.Mutex
 	turns Turns
+	pads  Pads
 }
 
 // Open makes the room. It creates nothing on disk: the file appears with the
@@ -112,6 +113,29 @@ func Open(_ context.Context, o Options) (*Room, error) {
 		r.log.Warn("settings: the settings file cannot be read", "err", err)
 	}
 	return r, nil
+}
+
+// Pads knows the scratchpads that have a process.
+type Pads interface {
+	// Live returns their names.
+	Live() []string
+}
+
+// JoinPads says who knows the scratchpads.
+func (r *Room) JoinPads(p Pads) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pads = p
+}
+
+func (r *Room) livePads() []string {
+	r.mu.Lock()
+	p := r.pads
+	r.mu.Unlock()
+	if p == nil {
+		return []string{}
+	}
+	return p.Live()
 }
 
 // Join says who knows the running turns.

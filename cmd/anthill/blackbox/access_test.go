@@ -28,7 +28,7 @@ const apiKey = "ACCESS-KEY-CANARY-0123456789abcdef"
 // sample fills in path parameters that some routes would answer well.
 func sample(name string) string {
 	return map[string]string{"project": "general", "id": "c", "turn_index": "7", "path": "a.txt", "response_id": "resp_1", "item_id": "msg_1",
-		"model": "scripted", "name": "openai"}[name]
+		"model": "scripted", "name": "openai", "session_id": "s"}[name]
 }
 
 // Done when (4): with a key, every REST route wants it.

@@ -52,9 +52,9 @@ func bulky(t *testing.T, s *server, p *provider, id string, turns int) (response
 		q := fmt.Sprintf("%s question %d %s", id, i, large)
 		st := s.ask(object{"input": q, "conversation": id})
 		c := p.nextFor(t)
-		c.say(fmt.Sprintf("answer %d ", i), large)
+		c.say(fmt.Sprintf("answer %d", i))
 		responses = append(responses, st.turn().responseID)
-		want = append(want, "user: "+q, fmt.Sprintf("assistant: answer %d ", i)+large)
+		want = append(want, "user: "+q, fmt.Sprintf("assistant: answer %d", i))
 	}
 	return responses, want
 }
@@ -185,4 +185,45 @@ func TestBranchGivenUp(t *testing.T) {
 		s.delete("/v1/conversations/" + id).ok()
 	}
 	nothingLeft(t, s)
+}
+
+// Nobody sees a copy before it is whole, neither in lists nor by watching.
+func TestBranchIsSeenWhole(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, nil)
+	s := start(t, withModel(p))
+	const turns = 8
+	responses, _ := bulky(t, s, p, "parent", turns+1)
+	w := s.watch(0, 0)
+	w.snapshot(false, "parent")
+	done := s.begin(http.MethodPost, "/v1/responses", object{"input": "branch?", "previous_response_id": responses[turns-1], "stream": false})
+	lists := 0
+	for {
+		list := s.get("/v1/conversations?project=all").ok()["conversations"].([]any)
+		lists++
+		for _, c := range list {
+			if c := c.(object); c["turns"] != float64(turns+1) || str(c, "title") == "" {
+				t.Errorf("listed: %v", c)
+			}
+		}
+		if len(list) == 2 {
+			break
+		}
+	}
+	if lists < 2 {
+		t.Log("the copy was made at once")
+	}
+	ev := w.next()
+	if got := describe(ev); !strings.HasPrefix(got, "started ") || got == "started parent" {
+		t.Errorf("watchers are told %s", got)
+	}
+	late := s.watch(0, 0)
+	if snap := late.next().GetSnapshot().GetConversations(); len(snap) != 2 || snap[0].Turns != turns+1 || snap[0].Id != ev.GetTurnStarted().GetConversationId() {
+		t.Errorf("snapshot %v", snap)
+	}
+	p.next().say("Branched.")
+	done().ok()
+	if got := describe(w.next()); !strings.HasPrefix(got, "ended ") {
+		t.Errorf("watchers are told %s", got)
+	}
 }

@@ -167,7 +167,7 @@ func TestDeletionRaceWithReaders(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, func(c *call) { c.say("About ", c.asked()) })
 	s := start(t, withModel(p))
-	rounds := 4
+	rounds := 3
 	if soak {
 		rounds = 100
 	}

@@ -228,7 +228,7 @@ func TestContentThatIsLarge(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, nil)
 	s := start(t, withModel(p))
-	big := append(bytes.Clone(pngBytes), bytes.Repeat([]byte("picture!"), 600_000)...)
+	big := append(bytes.Clone(pngBytes), bytes.Repeat([]byte("picture!"), 100_000)...)
 	wait := s.begin(http.MethodPost, "/v1/responses", partsOf(text("What is this?"), object{"type": "input_image", "image_url": dataURL("image/png", big)}))
 	p.next().say("Large.")
 	a := wait()

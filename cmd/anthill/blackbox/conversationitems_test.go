@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -476,5 +478,59 @@ func TestItemsDeleteMany(t *testing.T) {
 	// The events of a turn show what was streamed, until the turn goes.
 	if got := history(t, s, id); len(got) == 0 {
 		t.Errorf("messages %q", got)
+	}
+}
+
+// Items that are deleted at once all go; one by one they have an end (which only
+// the long run reaches), and that harms nothing before it.
+func TestItemsDeleteAtOnce(t *testing.T) {
+	t.Parallel()
+	p := answering(t)
+	s := start(t, withModel(p))
+	gone, spared, more := 100, 20, 0
+	if soak {
+		gone, spared, more = 1000, 0, 20
+	}
+	var given []object
+	for i := range gone + spared + more {
+		given = append(given, object{"role": "user", "content": fmt.Sprintf("question %d", i)})
+	}
+	s.create(object{"input": given, "conversation": "c"})
+	whole := pages(t, s, "/v1/conversations/c/items", "asc", 100)
+	if len(whole) != len(given)+1 {
+		t.Fatalf("%d items", len(whole))
+	}
+	var deleted, refused atomic.Int64
+	next := make(chan string)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for id := range next {
+				a, err := s.try(http.MethodDelete, "/v1/conversations/c/items/"+id, nil)
+				switch {
+				case err != nil:
+					t.Error(err)
+				case a.status == http.StatusOK:
+					deleted.Add(1)
+				case a.status == http.StatusBadRequest && strings.Contains(string(a.body), "too_many_deleted"):
+					refused.Add(1)
+				default:
+					t.Errorf("%v", a)
+				}
+			}
+		})
+	}
+	for _, d := range whole[:gone+more] {
+		next <- decode[listed](t, d).ID
+	}
+	close(next)
+	all.Wait()
+	left := pages(t, s, "/v1/conversations/c/items", "asc", 100)
+	if deleted.Load() != int64(gone) || refused.Load() != int64(more) || len(left) != spared+more+1 {
+		t.Errorf("%d deleted, %d refused, %d left", deleted.Load(), refused.Load(), len(left))
+	}
+	s.create(object{"input": "next?", "conversation": "c"})
+	if got := p.about(t, "next?").transcript(); len(got) != len(left)+1 {
+		t.Errorf("the model sees %d messages: %q", len(got), got)
 	}
 }

@@ -33,7 +33,10 @@ type everyRoute struct {
 	models        antonv1.ModelsServiceClient
 	health        antonv1.HealthServiceClient
 	access        antonv1.AccessServiceClient
+	attachments   antonv1.AttachmentsServiceClient
+	artifacts     antonv1.ArtifactsServiceClient
 	backup        antonv1.BackupServiceClient
+	pads          antonv1.ScratchpadsServiceClient
 }
 
 func (e *everyRoute) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -444,5 +447,91 @@ func (e *everyRoute) backupRoutes(t *testing.T) {
 	parts, err := receive(st)
 	if err != nil || len(parts) < 2 || !bytes.HasPrefix(parts[0].GetData(), []byte("\x1f\x8b")) || parts[len(parts)-1].GetSummary().GetVersion() == "" {
 		t.Errorf("%d parts, %v", len(parts), err)
+	}
+}
+
+// attachmentRoutes uploads by both doors, and reads by each what the other brought.
+func (e *everyRoute) attachmentRoutes(t *testing.T) {
+	const one, session = "/v1/attachments/{project}/{session_id}", "grpc-and-rest"
+	e.rest["POST "+one+"/upload"], e.rest["POST /v1/attachments/upload"] = true, true
+	var ids []string
+	upload := func(path string, fields ...string) {
+		body, typ := form(t, append(fields, "notes.txt", "from REST")...)
+		a := e.s.do(http.MethodPost, path, body, headers("Content-Type", typ))
+		list := decode[[]object](t, a.body)
+		if a.status != http.StatusOK || len(list) != 1 {
+			t.Fatalf("%v", a)
+		}
+		ids = append(ids, list[0]["id"].(string))
+	}
+	upload("/v1/attachments/general/" + session + "/upload")
+	upload("/v1/attachments/upload?project=general&session_id=" + session)
+	up, err := e.attachments.UploadAttachments(e.s.call())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*antonv1.UploadAttachmentsRequest{
+		{Part: &antonv1.UploadAttachmentsRequest_Header{Header: &antonv1.AttachmentHeader{Project: "general", SessionId: session, Name: "notes.txt"}}},
+		{Part: &antonv1.UploadAttachmentsRequest_Data{Data: []byte("from gRPC")}},
+	} {
+		if err := up.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := up.CloseAndRecv()
+	if err != nil || len(res.Attachments) != 1 {
+		t.Fatalf("%v %v", res, err)
+	}
+	ids = append(ids, res.Attachments[0].Id)
+	l, err := e.attachments.ListAttachments(e.s.call(), &antonv1.ListAttachmentsRequest{Project: "general", SessionId: session})
+	if err != nil || len(l.Attachments) != 3 {
+		t.Fatalf("%v %v", l, err)
+	}
+	for _, a := range []answer{e.call("GET "+one, nil, "general", session), e.call("GET /v1/attachments", nil, "?session_id="+session)} {
+		if got := decode[[]object](t, a.body); len(got) != 3 {
+			t.Errorf("%v", a)
+		}
+	}
+	for _, id := range ids {
+		g, err := e.attachments.GetAttachment(e.s.call(), &antonv1.GetAttachmentRequest{Id: id})
+		if err != nil || g.Id != id || e.call("GET /v1/attachments/{id}", nil, id).ok()["id"] != id {
+			t.Errorf("%s: %v %v", id, g, err)
+		}
+	}
+	dl, err := e.attachments.DownloadAttachment(e.s.call(), &antonv1.DownloadAttachmentRequest{Id: ids[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := receive(dl)
+	var data []byte
+	for _, p := range parts {
+		data = append(data, p.GetData()...)
+	}
+	if raw := e.call("GET "+one+"/{id}/raw", nil, "general", session, ids[2]); err != nil || string(data) != "from REST" || string(raw.body) != "from gRPC" {
+		t.Errorf("%q, %v, %v", data, err, raw)
+	}
+	if m, err := e.attachments.MoveAttachmentToProject(e.s.call(), &antonv1.MoveAttachmentToProjectRequest{Id: ids[0]}); err != nil || !m.Ok {
+		t.Errorf("move: %v %v", m, err)
+	}
+	if a := e.call("POST "+one+"/{id}/move-to-project", nil, "general", session, ids[1]).ok(); a["ok"] != true {
+		t.Errorf("move: %v", a)
+	}
+	if d, err := e.attachments.DeleteAttachment(e.s.call(), &antonv1.DeleteAttachmentRequest{Id: ids[2]}); err != nil || !d.Ok {
+		t.Errorf("delete: %v %v", d, err)
+	}
+	e.call("DELETE /v1/attachments/{id}", nil, ids[0])
+	e.call("DELETE "+one+"/{id}", nil, "general", session, ids[1])
+}
+
+func (e *everyRoute) artifactRoutes(t *testing.T) {
+	e.s.put("/v1/projects/general/files/.anton/artifacts/report/index.html", object{"content": "<p>x"}).ok()
+	l, err := e.artifacts.ListArtifacts(e.s.call(), &antonv1.ListArtifactsRequest{Project: "general"})
+	a := e.call("GET /v1/artifacts", nil, "?project=general")
+	if got := decode[[]object](t, a.body); err != nil || len(l.Artifacts) != 1 || len(got) != 1 || got[0]["slug"] != "report" {
+		t.Errorf("%v %v, %v", l, err, a)
+	}
+	g, err := e.artifacts.GetArtifact(e.s.call(), &antonv1.GetArtifactRequest{Project: "general", Slug: "report"})
+	if err != nil || g.Slug != "report" {
+		t.Errorf("%v %v", g, err)
 	}
 }

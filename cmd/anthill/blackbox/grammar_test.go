@@ -115,6 +115,7 @@ type grammar struct {
 }
 
 type openItem struct {
+	step int // of a cell
 	item
 	index           int
 	part, partDone  bool
@@ -221,7 +222,7 @@ func (g *grammar) added(f frame) error {
 		return fmt.Errorf("output_index %v, want %d", f.OutputIndex, len(g.items))
 	case it.ID == "" || it.Status != "in_progress" || it.text() != "" || it.Arguments != "":
 		return fmt.Errorf("an item does not begin like this: %s", f.Item)
-	case !slices.Contains([]string{"message", "reasoning", "mcp_call", "function_call"}, it.Type):
+	case !slices.Contains([]string{"message", "reasoning", "mcp_call", "function_call", "code_interpreter_call"}, it.Type):
 		return fmt.Errorf("item of type %q", it.Type)
 	case it.Type == "message" && (it.Role != "assistant" || it.Content == nil):
 		return fmt.Errorf("message without role or content: %s", f.Item)
@@ -278,8 +279,25 @@ func (g *grammar) within(kind string, f frame) error {
 		return o.toolStep(kind, f)
 	case o.Type == "function_call":
 		return o.functionStep(kind, f)
+	case o.Type == "code_interpreter_call":
+		return o.codeStep(kind)
 	default:
 		return fmt.Errorf("does not belong into an item of type %s", o.Type)
+	}
+	return nil
+}
+
+// cellSteps are the events of a cell, in order; the code may come in pieces.
+var cellSteps = []string{"code_interpreter_call.in_progress", "code_interpreter_call_code.delta", "code_interpreter_call_code.done",
+	"code_interpreter_call.interpreting", "code_interpreter_call.completed"}
+
+func (o *openItem) codeStep(kind string) error {
+	again := kind == "code_interpreter_call_code.delta" && o.step == 2
+	if i := slices.Index(cellSteps, kind); i < 0 || i != o.step && !again {
+		return fmt.Errorf("%s is not step %d of a cell", kind, o.step)
+	}
+	if !again {
+		o.step++
 	}
 	return nil
 }

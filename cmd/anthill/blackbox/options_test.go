@@ -51,7 +51,8 @@ var optionCases = map[string]struct {
 	"a null of everything": {object{"tools": []object{{"type": "function", "name": "a", "description": nil, "parameters": nil, "strict": nil}}}, object{},
 		object{"tools": []object{{"type": "function", "name": "a", "description": nil, "parameters": nil, "strict": nil}}}},
 	"numbers in a schema": {object{"tools": []object{{"type": "function", "name": "a", "parameters": json.RawMessage(`{"maximum":12345678901234567890,"z":1.0,"a":1e40}`)}}}, object{}, object{}},
-	"extensions": {object{"include": []string{"reasoning.encrypted_content"}, "prompt_cache_key": "k", "service_tier": "auto", "truncation": "auto", "stream_options": object{"include_obfuscation": false},
+	"truncation":          {object{"truncation": "auto"}, object{}, object{"truncation": "auto"}},
+	"extensions": {object{"include": []string{"reasoning.encrypted_content"}, "prompt_cache_key": "k", "service_tier": "auto", "stream_options": object{"include_obfuscation": false},
 		"context_management": []object{}, "client_metadata": object{"x": 1}, "never_heard_of": []int{1}}, object{}, object{"store": true}},
 }
 
@@ -164,6 +165,10 @@ func TestOptionsRefused(t *testing.T) {
 		"allowed is unknown":        {object{"tool_choice": object{"type": "allowed_tools", "mode": "auto", "tools": []object{{"type": "function", "name": "a"}}}}, "tool_choice tools 0"},
 		"allowed in another mode":   {object{"tool_choice": object{"type": "allowed_tools", "mode": "x", "tools": []object{{"type": "function", "name": "a"}}}, "tools": []object{function("a")}}, "tool_choice"},
 		"log probabilities":         {object{"top_logprobs": 3}, "top_logprobs"},
+		"truncation":                {object{"truncation": "maybe"}, "truncation"},
+		"limit of tool calls":       {object{"max_tool_calls": 3}, "max_tool_calls"},
+		"included probabilities":    {object{"include": []string{"message.output_text.logprobs"}}, "include"},
+		"include is text":           {object{"include": "x"}, "include"},
 		"stored prompt":             {object{"prompt": object{"id": "p"}}, "prompt"},
 		"17 pairs":                  {object{"metadata": pairs(17)}, "metadata"},
 		"a number in metadata":      {object{"metadata": object{"a": 1}}, "metadata"},

@@ -101,7 +101,7 @@ func merged(transcript []string) (out []string) {
 func TestItemReferencesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t, withModel(answering(t)))
-	r := s.create(object{"input": strings.Repeat("x", 7<<20), "conversation": "c"})
+	r := s.create(object{"input": strings.Repeat("x", 2<<20), "conversation": "c"})
 	s.delete("/v1/conversations/c/items/" + r.Output[0].ID).ok()
 	whole := items(t, s, "c")
 	if len(whole) != 1 {

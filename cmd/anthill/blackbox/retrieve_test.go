@@ -300,6 +300,7 @@ func (p page) ids(t *testing.T) (ids []string) {
 func pages(t *testing.T, s *server, path, order string, limit int) (all []json.RawMessage) {
 	t.Helper()
 	after := ""
+	seen := map[string]bool{}
 	for {
 		a := s.with(t).get(fmt.Sprintf("%s?order=%s&limit=%d%s", path, order, limit, after))
 		a.ok()
@@ -310,6 +311,12 @@ func pages(t *testing.T, s *server, path, order string, limit int) (all []json.R
 		}
 		if n := len(ids); n == 0 && (p.FirstID != nil || p.LastID != nil) || n > 0 && (p.FirstID == nil || p.LastID == nil || *p.FirstID != ids[0] || *p.LastID != ids[n-1]) {
 			t.Fatalf("%v: first and last do not fit", a)
+		}
+		for _, id := range ids {
+			if seen[id] {
+				t.Fatalf("%v: %s comes twice", a, id)
+			}
+			seen[id] = true
 		}
 		all = append(all, p.Data...)
 		if !*p.HasMore {

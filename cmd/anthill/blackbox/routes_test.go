@@ -55,6 +55,9 @@ func (r route) takesBody() bool {
 	if r.template == "/v1/responses/{response_id}/cancel" {
 		return false // the path says it all
 	}
+	if strings.HasSuffix(r.template, "/move-to-project") { // the path says it all
+		return false
+	}
 	return r.method == http.MethodPost || r.method == http.MethodPut || r.method == http.MethodPatch
 }
 
@@ -98,11 +101,14 @@ func fullMethod(m protoreflect.MethodDescriptor) string {
 
 // byHand are the routes that the descriptors only tell of in comments.
 var byHand = map[string][]string{
-	"CreateResponse": {"POST /v1/responses", "POST /v1/chat/completions"},
-	"TailResponse":   {"GET /v1/responses/tail"},
-	"UploadFiles":    {"POST /v1/projects/{project}/files/upload"},
-	"DownloadFile":   {"GET /v1/projects/{project}/files-raw/{path=**}"},
-	"CreateBackup":   {"GET /v1/backup"},
+	"CreateResponse":     {"POST /v1/responses", "POST /v1/chat/completions"},
+	"TailResponse":       {"GET /v1/responses/tail"},
+	"UploadFiles":        {"POST /v1/projects/{project}/files/upload"},
+	"DownloadFile":       {"GET /v1/projects/{project}/files-raw/{path=**}"},
+	"CreateBackup":       {"GET /v1/backup"},
+	"UploadAttachments":  {"POST /v1/attachments/{project}/{session_id}/upload", "POST /v1/attachments/upload"},
+	"DownloadAttachment": {"GET /v1/attachments/{project}/{session_id}/{id}/raw"},
+	"StreamCell":         {"POST /v1/scratchpad/execute-stream"},
 }
 
 // routes are all REST routes.
@@ -152,7 +158,12 @@ var promisedRoutes = []string{
 	"GET /v1/models", "GET /v1/models/{}", "GET /v1/responses/{}", "POST /v1/responses/{}/cancel", "DELETE /v1/responses/{}",
 	"GET /v1/responses/{}/input_items", "POST /v1/conversations", "POST /v1/conversations/{}", "GET /v1/conversations/{}/items",
 	"POST /v1/conversations/{}/items", "GET /v1/conversations/{}/items/{}", "DELETE /v1/conversations/{}/items/{}", "POST /v1/chat/completions",
-	"GET /v1/backup",
+	"GET /v1/backup", "GET /v1/attachments", "GET /v1/attachments/{}", "DELETE /v1/attachments/{}", "POST /v1/attachments/upload",
+	"GET /v1/attachments/{}/{}", "POST /v1/attachments/{}/{}/upload", "DELETE /v1/attachments/{}/{}/{}", "GET /v1/attachments/{}/{}/{}/raw",
+	"POST /v1/attachments/{}/{}/{}/move-to-project", "GET /v1/artifacts",
+	"POST /v1/scratchpad/start", "POST /v1/scratchpad/execute", "POST /v1/scratchpad/execute-stream", "POST /v1/scratchpad/install",
+	"POST /v1/scratchpad/reset", "POST /v1/scratchpad/cancel", "GET /v1/scratchpad/view", "GET /v1/scratchpad/notebook",
+	"GET /v1/scratchpad/cells", "POST /v1/scratchpad/close", "POST /v1/scratchpad/cleanup", "GET /v1/scratchpad/list",
 }
 
 // rawCodec passes messages as the bytes they are.
@@ -189,7 +200,7 @@ func callRaw(ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, func(c *call) { c.say("About ", c.asked()) })
-	s := start(t, withModel(p))
+	s := start(t, withModel(p), withEnv("PIP_INDEX_URL="+newPackageIndex(t)))
 	e := &everyRoute{t: t, s: s, rest: map[string]bool{}, rpc: map[string]bool{}}
 	conn := s.dial(grpc.WithChainUnaryInterceptor(e.unary), grpc.WithChainStreamInterceptor(e.stream))
 	e.conversations = antonv1.NewConversationsServiceClient(conn)
@@ -201,12 +212,15 @@ func TestEveryRoute(t *testing.T) {
 	e.health = antonv1.NewHealthServiceClient(conn)
 	e.access = antonv1.NewAccessServiceClient(conn)
 	e.backup = antonv1.NewBackupServiceClient(conn)
+	e.attachments = antonv1.NewAttachmentsServiceClient(conn)
+	e.artifacts = antonv1.NewArtifactsServiceClient(conn)
+	e.pads = antonv1.NewScratchpadsServiceClient(conn)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{{"health", e.healthRoutes}, {"projects", e.projectRoutes}, {"files", e.fileRoutes}, {"responses", e.responseRoutes},
 		{"conversations", e.conversationRoutes}, {"openai", e.openaiRoutes}, {"settings", e.settingsRoutes},
-		{"backup", e.backupRoutes}} {
+		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"scratchpads", e.scratchpadRoutes}} {
 		t.Run(step.name, func(t *testing.T) {
 			e.t, e.s = t, s.with(t)
 			step.run(t)

@@ -206,6 +206,21 @@ func TestUnstoredReadsAConversation(t *testing.T) {
 	if after := s.state() + string(s.get("/v1/conversations/c/items?limit=100").body); after != before {
 		t.Errorf("the conversation changed:\n%s\nbefore:\n%s", after, before)
 	}
+	// What is still being said is nothing to go on from.
+	st := s.ask(object{"input": "delta?", "conversation": "c"})
+	c := p.next()
+	play(c, st, "begun ")
+	for _, body := range []object{{"conversation": "c"}, {"previous_response_id": st.seenID(t)}} {
+		body["input"], body["store"] = "aside?", false
+		if o := s.post("/v1/responses", body).refused(http.StatusConflict, ""); str(o, "error", "code") != "conversation_busy" {
+			t.Errorf("%v", o)
+		}
+	}
+	aside := s.ask(object{"input": "aside?", "store": false, "previous_response_id": responses[0]})
+	p.next().say("Aside.")
+	aside.turn()
+	c.say("done")
+	st.turn()
 	s.post("/v1/responses", object{"input": "q", "store": false, "conversation": "nowhere"}).refused(http.StatusNotFound, "Conversation not found")
 	s.get("/v1/conversations/nowhere").refused(http.StatusNotFound, "Conversation not found")
 	s.post("/v1/responses", object{"input": "q", "store": false, "project": "nowhere"}).refused(http.StatusNotFound, "Project not found: nowhere")
@@ -213,9 +228,9 @@ func TestUnstoredReadsAConversation(t *testing.T) {
 	// The tools are those of the project that is named.
 	s.post("/v1/projects", object{"name": "side"}).ok()
 	s.put("/v1/projects/side/files/where.txt", object{"content": "the side"}).ok()
-	st := s.ask(object{"input": "q", "store": false, "project": "side"})
+	st = s.ask(object{"input": "q", "store": false, "project": "side"})
 	p.next().tool(0, "call_1", "read_file", `{"path":"where.txt"}`).finish("tool_calls")
-	c := p.next()
+	c = p.next()
 	if got := c.results()["call_1"]; !strings.Contains(got, "the side") {
 		t.Errorf("the tool says %q", got)
 	}

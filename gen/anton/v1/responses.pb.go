@@ -51,8 +51,10 @@ type CreateResponseRequest struct {
 	// was used within a day begins no turn, but follows the one that it began.
 	// Errors: ALREADY_EXISTS if the key came with another request.
 	IdempotencyKey string `protobuf:"bytes,13,opt,name=idempotency_key,json=idempotencyKey" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Attachments that come with the last thing that the user says, at most 20.
+	AttachmentIds []string `protobuf:"bytes,14,rep,name=attachment_ids,json=attachmentIds" json:"attachment_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateResponseRequest) Reset() {
@@ -174,6 +176,13 @@ func (x *CreateResponseRequest) GetIdempotencyKey() string {
 		return x.IdempotencyKey
 	}
 	return ""
+}
+
+func (x *CreateResponseRequest) GetAttachmentIds() []string {
+	if x != nil {
+		return x.AttachmentIds
+	}
+	return nil
 }
 
 // InputItem is a message, or one of the things that can stand instead of it.
@@ -1436,7 +1445,7 @@ var File_anton_v1_responses_proto protoreflect.FileDescriptor
 
 const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\x9a\x05\n" +
+	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xc1\x05\n" +
 	"\x15CreateResponseRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12)\n" +
 	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05input\x12\"\n" +
@@ -1451,7 +1460,8 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	" \x03(\v2\x14.anton.v1.ConnectionR\x13disabledConnections\x128\n" +
 	"\x18has_disabled_connections\x18\v \x01(\bR\x16hasDisabledConnections\x122\n" +
 	"\aoptions\x18\f \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x12'\n" +
-	"\x0fidempotency_key\x18\r \x01(\tR\x0eidempotencyKey\x1a;\n" +
+	"\x0fidempotency_key\x18\r \x01(\tR\x0eidempotencyKey\x12%\n" +
+	"\x0eattachment_ids\x18\x0e \x03(\tR\rattachmentIds\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x02\n" +
