@@ -43,8 +43,8 @@ func TestAlternateSwapsTheOrder(t *testing.T) {
 }
 
 func TestRestPeerAnswersTheSeed(t *testing.T) {
-	seed := `{"id":"bench","title":"T","turns":1,"preview":"P","created_at":"c","updated_at":"u",` +
-		`"project":"general","project_path":"/p","disabled_connections":[],"running":false}`
+	seed := `{"id":"bench","object":"conversation","title":"T","turns":1,"preview":"P","created_at":"c","updated_at":"u",` +
+		`"project":"general","project_path":"/p","disabled_connections":[],"running":false,"metadata":{}}`
 	serve, err := restPeer([]byte(seed))
 	if err != nil {
 		t.Fatal(err)

@@ -113,16 +113,18 @@ func (b *bench) conversation(ctx context.Context) ([]byte, error) {
 // The wire of the reference, key by key in anthill's order.
 type (
 	wireConversation struct {
-		ID                  string           `json:"id"`
-		Title               string           `json:"title"`
-		Turns               int32            `json:"turns"`
-		Preview             string           `json:"preview"`
-		CreatedAt           string           `json:"created_at"`
-		UpdatedAt           string           `json:"updated_at"`
-		Project             string           `json:"project"`
-		ProjectPath         string           `json:"project_path"`
-		DisabledConnections []wireConnection `json:"disabled_connections"`
-		Running             bool             `json:"running"`
+		ID                  string            `json:"id"`
+		Object              string            `json:"object"`
+		Title               string            `json:"title"`
+		Turns               int32             `json:"turns"`
+		Preview             string            `json:"preview"`
+		CreatedAt           string            `json:"created_at"`
+		UpdatedAt           string            `json:"updated_at"`
+		Project             string            `json:"project"`
+		ProjectPath         string            `json:"project_path"`
+		DisabledConnections []wireConnection  `json:"disabled_connections"`
+		Running             bool              `json:"running"`
+		Metadata            map[string]string `json:"metadata"`
 	}
 	wireConnection struct {
 		Engine string `json:"engine"`

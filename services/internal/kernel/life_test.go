@@ -113,7 +113,7 @@ func TestKillGroup(t *testing.T) {
 			cancel(ended)
 		}
 	}
-	r, err := p.try(ctx, Cell{Code: brood + "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"})
+	r, err := p.try(ctx, Cell{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + brood + "while True: pass"})
 	if err != nil || r.Status != StatusCancelled {
 		t.Fatalf("%+v %v", r, err)
 	}
