@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"net"
@@ -152,5 +153,28 @@ func TestShareAddsUp(t *testing.T) {
 		if sum != turns {
 			t.Errorf("%d of %d turns", sum, turns)
 		}
+	}
+}
+
+func TestCountFindsMarksAcrossReads(t *testing.T) {
+	ours, theirs := net.Pipe()
+	s := &socket{ours, bufio.NewReaderSize(ours, 16)}
+	var got counter
+	ended := make(chan error, 1)
+	go func() { ended <- s.count(&got) }()
+	for _, part := range []string{"xéx", "x\xc3", "\xa9x\xc3", "x\xc3\xc3", "\xa9", "ééé"} {
+		if _, err := theirs.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs.Close()
+	if <-ended; got.Load() != 6 {
+		t.Errorf("counted %d marks", got.Load())
+	}
+}
+
+func TestMessageHasTheSizeItSays(t *testing.T) {
+	if len(fanText) != fanBytes || strings.Count(fanText, string(mark)) != 1 {
+		t.Errorf("a message of %d bytes", len(fanText))
 	}
 }

@@ -32,6 +32,7 @@ type options struct {
 	chunks   int // per stream of a burst
 	messages int // in the home that is started
 	fill     time.Duration
+	found    int // messages that are searched
 }
 
 // bench is one run.
@@ -54,9 +55,12 @@ var rows = []row{
 	{"get", (*bench).restGet},
 	{"post", (*bench).restPost},
 	{"grpc", (*bench).grpcUnary},
+	{"message", (*bench).postMessage},
+	{"fanout", (*bench).fanOut},
 	{"burst", (*bench).burst},
 	{"pace", (*bench).pace},
 	{"start", (*bench).start},
+	{"search", (*bench).search},
 }
 
 func main() {
@@ -93,6 +97,7 @@ func parse(args []string) (o options, peer string, err error) {
 	flags.IntVar(&o.chunks, "chunks", 200_000, "chunks per stream of the burst row")
 	flags.IntVar(&o.messages, "messages", 100_000, "messages in the home of the start row")
 	flags.DurationVar(&o.fill, "fill", 4*time.Minute, "longest time to fill that home")
+	flags.IntVar(&o.found, "searched", 200_000, "messages of the search row")
 	flags.StringVar(&peer, "peer", "", "serve as this reference (for the program itself)")
 	if err := flags.Parse(args); err != nil || peer != "" {
 		return o, peer, err
@@ -104,8 +109,8 @@ func parse(args []string) (o options, peer string, err error) {
 		}
 	}
 	o.span = time.Duration(*seconds * float64(time.Second))
-	if o.span <= 0 || o.rounds < 1 || o.chunks < 1 || o.messages < 2 {
-		return o, "", errors.New("-seconds, -rounds, -chunks and -messages must be positive")
+	if o.span <= 0 || o.rounds < 1 || o.chunks < 1 || o.messages < 2 || o.found < 1 {
+		return o, "", errors.New("-seconds, -rounds, -chunks, -messages and -searched must be positive")
 	}
 	o.binary, err = filepath.Abs(o.binary)
 	return o, "", err

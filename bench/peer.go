@@ -24,6 +24,8 @@ func runPeer(name string, in io.Reader, out io.Writer) error {
 		serve, err = restPeer(seed)
 	case "grpc":
 		serve, err = grpcPeer(context.Background(), seed)
+	case "nats":
+		return natsPeer(lines, out)
 	case "provider":
 		serve = (&http.Server{Handler: newProvider()}).Serve
 	default:

@@ -56,7 +56,7 @@ func (b *bench) rest(ctx context.Context, path string, target float64, method, r
 		if answers[i], err = once(p.addr, q); err != nil {
 			return nil, fmt.Errorf("%s: %w", p, err)
 		}
-		callers, hangUp, err := wires(p.addr, q)
+		callers, hangUp, err := wires(p.addr, q, connections)
 		if err != nil {
 			return nil, err
 		}
@@ -71,14 +71,14 @@ func (b *bench) rest(ctx context.Context, path string, target float64, method, r
 }
 
 // wires dials the connections of one side.
-func wires(addr string, request []byte) (callers []func() error, hangUp func(), err error) {
+func wires(addr string, request []byte, n int) (callers []func() error, hangUp func(), err error) {
 	var open []*wire
 	hangUp = func() {
 		for _, w := range open {
 			w.conn.Close() // nothing is under way on it
 		}
 	}
-	for range connections {
+	for range n {
 		w, err := dial(addr)
 		if err != nil {
 			hangUp()

@@ -33,7 +33,7 @@ func request(method, addr, path, body string) []byte {
 	return []byte(head + "\r\n" + body)
 }
 
-// call sends a request and drops the answer, which must be a 200.
+// call sends a request and drops the answer, which must be a 200 or 201.
 func (w *wire) call(request []byte) error {
 	n, err := w.send(request)
 	if err == nil {
@@ -42,7 +42,7 @@ func (w *wire) call(request []byte) error {
 	return err
 }
 
-// fetch sends a request and returns the body of the answer, which must be a 200.
+// fetch sends a request and returns the body of the answer, which must be a 200 or 201.
 func (w *wire) fetch(request []byte) ([]byte, error) {
 	n, err := w.send(request)
 	if err != nil {
@@ -59,6 +59,7 @@ func (w *wire) fetch(request []byte) ([]byte, error) {
 
 var (
 	okLine        = []byte("HTTP/1.1 200 ")
+	madeLine      = []byte("HTTP/1.1 201 ")
 	contentLength = []byte("content-length:")
 )
 
@@ -71,7 +72,7 @@ func (w *wire) send(request []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !bytes.HasPrefix(line, okLine) {
+	if !bytes.HasPrefix(line, okLine) && !bytes.HasPrefix(line, madeLine) {
 		return 0, fmt.Errorf("answer: %q", line)
 	}
 	length := -1

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"anthill/gateway/ant"
 	"anthill/gateway/anton"
 	"anthill/gateway/docs"
 	"anthill/gateway/edge"
@@ -41,6 +42,8 @@ type Options struct {
 	Unary    grpc.UnaryServerInterceptor
 	Stream   grpc.StreamServerInterceptor
 	Codec    encoding.CodecV2 // of the native server
+	// RelaySecret is what EventsService.Relay asks for.
+	RelaySecret string
 
 	Listeners      []net.Listener // New owns them
 	TLS            *tls.Config    // as listen.TLS makes it; nil: the port speaks plain
@@ -62,6 +65,7 @@ type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
 	http   *http.Server
+	rooms  *ant.Handler
 	cancel context.CancelFunc // ends streams that nothing else ends
 }
 
@@ -72,7 +76,7 @@ func New(o Options) (*Server, error) {
 		addrs = append(addrs, l.Addr().String())
 	}
 	policy, err := edge.NewPolicy(edge.Config{Listen: addrs, TLS: o.TLS != nil, AllowedHosts: o.AllowedHosts,
-		AllowedOrigins: o.AllowedOrigins, BasePath: o.BasePath, TrustedProxies: o.TrustedProxies, LargeBody: anton.LargeBody, Deny: anton.Deny, Logger: o.Log})
+		AllowedOrigins: o.AllowedOrigins, BasePath: o.BasePath, TrustedProxies: o.TrustedProxies, LargeBody: anton.LargeBody, Deny: deny, Logger: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +89,12 @@ func New(o Options) (*Server, error) {
 	}
 	base, cancel := context.WithCancel(context.Background())
 	channel := inProcess(o.Register, o.Unary, o.Stream)
-	dialect, err := anton.New(base, anton.Options{Channel: channel, Log: o.Log})
+	cowork, err := anton.New(base, anton.Options{Channel: channel, Log: o.Log})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	rooms, err := ant.New(base, ant.Options{Channel: channel, RelaySecret: o.RelaySecret, Log: o.Log})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -95,9 +104,9 @@ func New(o Options) (*Server, error) {
 		cancel()
 		return nil, err
 	}
-	s := &Server{cancel: cancel, health: health.NewServer(),
+	s := &Server{cancel: cancel, rooms: rooms, health: health.NewServer(),
 		port: listen.Split(listen.Options{Logger: o.Log}, listeners...),
-		http: edge.NewHTTPServer(policy.Middleware(route(pages, dialect)), base, o.Log),
+		http: edge.NewHTTPServer(policy.Middleware(route(pages, launch(channel), cowork, rooms)), base, o.Log),
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),
 			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
@@ -117,15 +126,29 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// route tells the description of the API from the API.
-func route(pages, dialect http.Handler) http.Handler {
+// route tells the description of the API, launch links and the two dialects apart.
+func route(pages, launch, cowork, rooms http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.EscapedPath(); p == docs.DocumentPath || p == docs.PagePath {
+		switch p := r.URL.EscapedPath(); {
+		case p == docs.DocumentPath || p == docs.PagePath:
 			pages.ServeHTTP(w, r)
-			return
+		case p == launchPath:
+			launch.ServeHTTP(w, r)
+		case ant.Owns(p):
+			rooms.ServeHTTP(w, r)
+		default:
+			cowork.ServeHTTP(w, r)
 		}
-		dialect.ServeHTTP(w, r)
 	})
+}
+
+// deny refuses in the dialect of the path.
+func deny(w http.ResponseWriter, r *http.Request, code int, message string) {
+	if ant.Owns(r.URL.EscapedPath()) {
+		ant.Deny(w, r, code, message)
+		return
+	}
+	anton.Deny(w, r, code, message)
 }
 
 // Serve blocks until Shutdown, or until a listener fails.
@@ -162,6 +185,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.cancel()
 	done := make(chan struct{})
 	go func() { s.grpc.GracefulStop(); close(done) }()
+	s.rooms.Shutdown(ctx)
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close()

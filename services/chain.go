@@ -39,7 +39,7 @@ func (c *chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 			resp, err = nil, c.outside(info.FullMethod, err)
 		}
 	}()
-	if err := c.access.Check(ctx, info.FullMethod); err != nil {
+	if ctx, err = c.access.Unary(ctx, info.FullMethod, req); err != nil {
 		return nil, err
 	}
 	if err := complete(req); err != nil {
@@ -59,10 +59,16 @@ func (c *chain) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo
 			err = c.outside(info.FullMethod, err)
 		}
 	}()
-	if err := c.access.Check(s.Context(), info.FullMethod); err != nil {
+	in, err := c.access.Stream(s.Context(), info.FullMethod)
+	if err != nil {
 		return err
 	}
-	return next(srv, completeStream{s})
+	defer in.Release()
+	err = next(srv, admittedStream{s, in})
+	if ended := in.Ended(); ended != nil {
+		return ended
+	}
+	return err
 }
 
 // outside is what a caller sees of err. What is not meant for callers is
@@ -92,14 +98,30 @@ func storeFault(err error) error {
 	return err
 }
 
-// completeStream checks each message that a client sends.
-type completeStream struct{ grpc.ServerStream }
+// admittedStream checks each message that a client sends, and ends when its
+// caller may no longer call.
+type admittedStream struct {
+	grpc.ServerStream
+	in *access.Admission
+}
 
-func (s completeStream) RecvMsg(m any) error {
+func (s admittedStream) Context() context.Context { return s.in.Context() }
+
+func (s admittedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
+	if err := s.in.Bind(m); err != nil {
+		return err
+	}
 	return complete(m)
+}
+
+func (s admittedStream) SendMsg(m any) error {
+	if err := s.in.Ended(); err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(m)
 }
 
 var required sync.Map // message name -> []protoreflect.FieldDescriptor

@@ -21,6 +21,7 @@ import (
 
 	"anthill/services/access"
 	"anthill/services/backup"
+	"anthill/services/broadcasts"
 	"anthill/services/conversations"
 	"anthill/services/internal/agent/probe"
 	"anthill/services/internal/agent/web"
@@ -28,7 +29,10 @@ import (
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
 	"anthill/services/projects"
+	"anthill/services/rooms"
 	"anthill/services/scratchpads"
+	"anthill/services/search"
+	"anthill/services/sessions"
 	"anthill/services/settings"
 )
 
@@ -40,7 +44,11 @@ type Config struct {
 	Getenv      func(string) (string, bool)
 	APIKey      string // empty: callers need none
 	Version     string
+	MaxActive   int           // terminals and agents that run at once, as health shows it; 0: no limit
+	Retention   time.Duration // how long a deleted session is kept; 0: for ever
 	Log         *slog.Logger
+
+	InviteMaxFailures int // wrong passwords that revoke an invite; 0: 5
 }
 
 // migrations bring a store of an earlier version up to this one, in order.
@@ -53,9 +61,13 @@ type Services struct {
 	chain         *chain
 	access        *access.Room
 	backup        *backup.Room
+	broadcasts    *broadcasts.Room
 	conversations *conversations.Room
 	projects      *projects.Room
+	rooms         *rooms.Room
+	search        *search.Room
 	scratchpads   *scratchpads.Room
+	sessions      *sessions.Room
 	settings      *settings.Room
 	own           ownAddresses
 	owner         string   // file that says who holds the home
@@ -74,8 +86,7 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	if err := os.MkdirAll(c.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	s := &Services{access: access.New(c.APIKey)}
-	s.chain = &chain{access: s.access, newID: newID, log: c.Log}
+	s := &Services{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -88,6 +99,8 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.access = openAccess(c, main)
+	s.chain = &chain{access: s.access, newID: newID, log: c.Log}
 	outgoing := dial.Policy{Private: true, Own: s.own.has}
 	prober := probe.New(outgoing)
 	finder := probe.NewFinder(probe.FinderOptions{Getenv: c.Getenv, Prober: prober})
@@ -118,10 +131,19 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 		return nil, fmt.Errorf("open conversations: %w", err)
 	}
 	s.closeFirst("conversations", s.conversations.Close)
+	s.sessions = openSessions(c, main)
+	s.closeFirst("sessions", s.sessions.Close)
+	s.access.Join(guestRooms{s.sessions})
+	s.rooms = rooms.Open(rooms.Options{Main: main, Bulk: bulk, Sessions: roomsFor{s.sessions}, Now: time.Now, Log: c.Log})
+	s.closeFirst("rooms", s.rooms.Close)
+	s.search = openSearch(c, main, s.rooms, s.conversations, s.projects)
+	s.closeFirst("search", s.search.Close)
+	s.openBroadcasts(c, main)
 	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
 		Version: c.Version, Now: time.Now, Log: c.Log})
 	s.closeFirst("backup", s.backup.Close)
 	s.projects.Join(projectParts{s.conversations, s.scratchpads})
+	s.sessions.Join(sessionParts{s.rooms, s.access}, focus{s.rooms})
 	s.settings.Join(s.conversations)
 	s.settings.JoinPads(s.scratchpads)
 	return s, nil
@@ -132,10 +154,14 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.access.Register(r)
 	s.backup.Register(r)
+	s.broadcasts.Register(r)
 	s.settings.Register(r)
 	s.projects.Register(r)
 	s.conversations.Register(r)
 	s.scratchpads.Register(r)
+	s.sessions.Register(r)
+	s.rooms.Register(r)
+	s.search.Register(r)
 }
 
 // Unary is the interceptor of unary calls.

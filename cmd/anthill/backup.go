@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
@@ -91,8 +90,7 @@ func serverOf(cfg config, h *services.Holder) (string, error) {
 	if len(h.Addresses) == 0 {
 		return "", fmt.Errorf("%s is in use by an anthill that is just starting or restoring: try again in a moment", cfg.Home)
 	}
-	scheme, addr, _ := strings.Cut(h.Addresses[0], "://")
-	return scheme + "://" + reachable(addr), nil
+	return reachableURL(h.Addresses[0]), nil
 }
 
 func (b backupJob) fetch(ctx context.Context, server string, w io.Writer) (*antonv1.BackupSummary, error) {

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,13 +23,14 @@ import (
 // option is one setting: its key is the flag and the word in the file.
 type option struct {
 	key, env, usage string
+	also            string // another name in the environment, second to env
 	def             any
 	secret          bool // no flag: command lines are visible to others
 }
 
 var options = []option{
-	{key: "host", env: "ANTON_SERVER_HOST", def: "127.0.0.1", usage: "address to listen on"},
-	{key: "port", env: "ANTON_SERVER_PORT", def: 26866, usage: "port to listen on"},
+	{key: "host", env: "ANTON_SERVER_HOST", also: "ANT_HOST", def: "127.0.0.1", usage: "address to listen on"},
+	{key: "port", env: "ANTON_SERVER_PORT", also: "ANT_PORT", def: 26866, usage: "port to listen on"},
 	{key: "listen", env: "ANTHILL_LISTEN", def: []string{}, usage: "further `HOST:PORT` to listen on (repeatable)"},
 	{key: "home", env: "ANTHILL_HOME", def: "", usage: "data directory (default ~/.anthill)"},
 	{key: "projects-dir", env: "ANTON_PROJECTS_DIR", def: "", usage: "directory of project folders (default inside the data directory)"},
@@ -39,7 +42,18 @@ var options = []option{
 	{key: "tls-key", env: "ANT_TLS_KEY", def: "", usage: "`FILE` with the key of the TLS certificate (PEM)"},
 	{key: "base-path", env: "ANTHILL_BASE_PATH", def: "", usage: "`PATH` under which a proxy shows the server, such as /anthill"},
 	{key: "trusted-proxies", env: "ANTHILL_TRUSTED_PROXIES", def: []string{}, usage: "addresses and `NETWORK`s of proxies whose X-Forwarded headers count (repeatable)"},
+	{key: "max-active", env: "ANT_MAX_ACTIVE_AGENTS", def: 0, usage: "terminals and agents that may run at once; 0: no limit"},
+	{key: "retention", env: "ANTHILL_RETENTION", def: "", usage: "how long deleted sessions can be restored, such as 720h (default for ever)"},
+	{key: "invite-max-failures", env: "ANT_INVITE_MAX_FAILURES", def: 5, usage: "wrong passwords that revoke an invite"},
 	{key: "log-level", env: "ANTHILL_LOG_LEVEL", def: "info", usage: "debug, info, warn or error"},
+}
+
+// names are what the option is called in the environment, the first first.
+func (o option) names() []string {
+	if o.also == "" {
+		return []string{o.env}
+	}
+	return []string{o.env, o.also}
 }
 
 const configFlag = "config"
@@ -52,7 +66,7 @@ func addOptions(flags *pflag.FlagSet, v *viper.Viper) {
 	must(v.BindEnv(configFlag, "ANTHILL_CONFIG"))
 	for _, o := range options {
 		if !o.secret {
-			usage := fmt.Sprintf("%s (env %s)", o.usage, o.env)
+			usage := fmt.Sprintf("%s (env %s)", o.usage, strings.Join(o.names(), " or "))
 			switch def := o.def.(type) {
 			case string:
 				flags.String(o.key, def, usage)
@@ -63,7 +77,7 @@ func addOptions(flags *pflag.FlagSet, v *viper.Viper) {
 			}
 			must(v.BindPFlag(o.key, flags.Lookup(o.key)))
 		}
-		must(v.BindEnv(o.key, o.env))
+		must(v.BindEnv(append([]string{o.key}, o.names()...)...))
 		v.SetDefault(o.key, o.def)
 	}
 }
@@ -87,10 +101,14 @@ type config struct {
 	TLSKey         string
 	BasePath       string
 	TrustedProxies []string
-	LogLevel       string
-	EnvFile        string
-	File           string // the configuration file, read or not
-	FileRead       bool
+	MaxActive      int
+	Retention      time.Duration // 0: for ever
+
+	InviteMaxFailures int
+	LogLevel          string
+	EnvFile           string
+	File              string // the configuration file, read or not
+	FileRead          bool
 }
 
 // load reads the file, if there is one, and resolves the options.
@@ -140,12 +158,45 @@ func load(v *viper.Viper) (config, error) {
 	if c.BasePath, err = edge.BasePath(v.GetString("base-path")); err != nil {
 		return config{}, err
 	}
+	if c.MaxActive, err = limit(v, "max-active"); err != nil {
+		return config{}, err
+	}
+	if c.InviteMaxFailures, err = limit(v, "invite-max-failures"); err != nil {
+		return config{}, err
+	}
+	if c.Retention, err = retention(v.GetString("retention")); err != nil {
+		return config{}, err
+	}
 	port := v.GetInt("port")
 	if s := v.GetString("port"); port < 0 || port > 65535 || s != strconv.Itoa(port) {
 		return config{}, fmt.Errorf("port must be a number from 0 to 65535, not %q", s)
 	}
 	c.Listen = append([]string{net.JoinHostPort(v.GetString("host"), strconv.Itoa(port))}, list(v, "listen")...)
 	return c, c.check()
+}
+
+// limit reads a number that is not negative.
+func limit(v *viper.Viper, key string) (int, error) {
+	n := v.GetInt(key)
+	if s := v.GetString(key); n < 0 || n > math.MaxInt32 || s != strconv.Itoa(n) {
+		return 0, fmt.Errorf("%s must be a number, 0 or more, not %q", key, s)
+	}
+	return n, nil
+}
+
+// shortestRetention keeps a slip of the pen, such as 30 for 30 days, from
+// deleting everything at once.
+const shortestRetention = time.Minute
+
+func retention(text string) (time.Duration, error) {
+	if text == "" || text == "0" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < shortestRetention {
+		return 0, fmt.Errorf("retention must be a time of a minute or more, such as 720h, or nothing to keep all, not %q", text)
+	}
+	return d, nil
 }
 
 // tlsFiles are both or none.
@@ -228,12 +279,23 @@ tls-cert: %s
 tls-key: %s
 base-path: %s
 trusted-proxies: [%s]
+max-active: %d
+invite-max-failures: %d
+retention: %s
 log-level: %s
 provider-settings: %s
 `, strings.Join(cfg.Listen, ", "), cfg.Home, cfg.ProjectsDir, key, strings.Join(cfg.AllowedHosts, ", "),
 				strings.Join(cfg.AllowedOrigins, ", "), cfg.TLSCert, cfg.TLSKey, cfg.BasePath,
-				strings.Join(cfg.TrustedProxies, ", "), cfg.LogLevel, cfg.EnvFile)
+				strings.Join(cfg.TrustedProxies, ", "), cfg.MaxActive, cfg.InviteMaxFailures, kept(cfg.Retention), cfg.LogLevel, cfg.EnvFile)
 			return err
 		},
 	}
+}
+
+// kept says how long deleted sessions are.
+func kept(d time.Duration) string {
+	if d == 0 {
+		return "for ever"
+	}
+	return d.String()
 }

@@ -163,3 +163,9 @@ func reachable(addr string) string {
 	}
 	return addr
 }
+
+// reachableURL is reachable for an address with a scheme.
+func reachableURL(url string) string {
+	scheme, addr, _ := strings.Cut(url, "://")
+	return scheme + "://" + reachable(addr)
+}

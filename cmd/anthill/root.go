@@ -48,7 +48,7 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 	})
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Use it:"}, &cobra.Group{ID: "set", Title: "Set it up:"}, &cobra.Group{ID: "keep", Title: "Keep what it holds:"})
 	for group, list := range map[string][]*cobra.Command{
-		"use":  {newServe(v), newAsk(v)},
+		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v)},
 		"set":  {newConfigure(v), newDoctor(v), newConfig(v)},
 		"keep": {newBackup(v), newRestore(v)},
 	} {

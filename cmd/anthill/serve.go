@@ -68,7 +68,8 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	// the port is taken.
 	svc, err := services.Open(ctx, services.Config{
 		Home: cfg.Home, ProjectsDir: cfg.ProjectsDir, EnvFile: cfg.EnvFile, Getenv: os.LookupEnv,
-		APIKey: cfg.APIKey, Version: buildVersion(), Log: log,
+		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, Retention: cfg.Retention,
+		InviteMaxFailures: cfg.InviteMaxFailures, Log: log,
 	})
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 		return errors.Join(err, closeAll(listeners), svc.Close(context.WithoutCancel(ctx)))
 	}
 	srv, err := gateway.New(gateway.Options{
-		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Codec: services.Codec(), Listeners: listeners,
+		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Codec: services.Codec(), RelaySecret: svc.RelaySecret(), Listeners: listeners,
 		TLS: secure, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
 		BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies, Log: log,
 	})
@@ -94,6 +95,9 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve() }()
+	if _, err := fmt.Fprintf(errs, "open %s in a browser (works once, within ten minutes)\n", launchLink(reachableURL(urls[0]), svc.LaunchCode())); err != nil {
+		log.Warn("cannot print the launch link", "error", err)
+	}
 	for _, u := range urls {
 		if _, err := fmt.Fprintf(out, "anthill %s listening on %s\n", buildVersion(), u); err != nil {
 			log.Warn("cannot print the address", "error", err)

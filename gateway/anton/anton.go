@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/edge"
+	"anthill/gateway/rest"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -34,7 +34,7 @@ type Options struct {
 // Handler serves the dialect.
 type Handler struct {
 	mux         *runtime.ServeMux
-	routes      *routes
+	routes      *rest.Routes
 	responses   antonv1.ResponsesServiceClient
 	convs       antonv1.ConversationsServiceClient
 	files       antonv1.ProjectFilesServiceClient
@@ -57,19 +57,14 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 		attachments: antonv1.NewAttachmentsServiceClient(o.Channel),
 		log:         o.Log,
 	}
-	h.mux = runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
-		runtime.WithDisablePathLengthFallback(),
-		runtime.WithDisableHTTPMethodOverride(),
-		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
-		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD { return callerMetadata(r) }),
-		runtime.WithForwardResponseRewriter(h.rewrite),
-		runtime.WithErrorHandler(h.gatewayError),
-		runtime.WithRoutingErrorHandler(h.routingError),
-	)
+	h.mux = rest.NewMux(rest.MuxOptions{
+		Marshaler: marshaler,
+		Metadata:  callerMetadata,
+		Rewrite:   h.rewrite,
+		Error:     h.gatewayError,
+		NoRoute:   h.noRoute,
+		Forward:   forward,
+	})
 	client := []func(context.Context, *runtime.ServeMux) error{
 		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterHealthServiceHandlerClient(ctx, m, antonv1.NewHealthServiceClient(o.Channel))
@@ -99,7 +94,13 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return antonv1.RegisterScratchpadsServiceHandlerClient(ctx, m, h.pads)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterSearchServiceHandlerClient(ctx, m, antonv1.NewSearchServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterModelsServiceHandlerClient(ctx, m, antonv1.NewModelsServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterAccessServiceHandlerClient(ctx, m, h.access)
 		},
 	}
 	for _, register := range client {
@@ -107,23 +108,23 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return nil, fmt.Errorf("register REST routes: %w", err)
 		}
 	}
-	h.routes = newRoutes()
-	h.routes.addHand(http.MethodPost, "/v1/responses", h.createResponse)
-	h.routes.addHand(http.MethodGet, "/v1/responses/tail", h.tailResponse)
-	h.routes.addHand(http.MethodGet, "/v1/responses/{response_id}", h.getResponse)
-	h.routes.addHand(http.MethodPost, "/v1/chat/completions", h.createChatCompletion)
-	h.routes.addHand(http.MethodPost, "/v1/conversations", h.createConversation)
-	h.routes.addHand(http.MethodPost, "/v1/conversations/{id}", h.setConversationMetadata)
-	h.routes.addHand(http.MethodPost, "/v1/conversations/{id}/items", h.createItems)
-	h.routes.addHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
-	h.routes.addHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
-	h.routes.addHand(http.MethodGet, "/v1/backup", h.downloadBackup)
-	h.routes.addHand(http.MethodPost, "/v1/scratchpad/execute-stream", h.streamCell)
-	h.routes.addHand(http.MethodGet, "/v1/scratchpad/view", h.viewScratchpad)
-	h.routes.addHand(http.MethodGet, "/v1/scratchpad/notebook", h.notebookOfScratchpad)
-	h.routes.addHand(http.MethodPost, "/v1/attachments/upload", h.uploadAttachmentsForm)
-	h.routes.addHand(http.MethodPost, "/v1/attachments/{project}/{session_id}/upload", h.uploadAttachments)
-	h.routes.addHand(http.MethodGet, "/v1/attachments/{project}/{session_id}/{id}/raw", h.downloadAttachment)
+	h.routes = rest.NewRoutes(antonv1.File_anton_v1_health_proto.Package())
+	h.routes.AddHand(http.MethodPost, "/v1/responses", h.createResponse)
+	h.routes.AddHand(http.MethodGet, "/v1/responses/tail", h.tailResponse)
+	h.routes.AddHand(http.MethodGet, "/v1/responses/{response_id}", h.getResponse)
+	h.routes.AddHand(http.MethodPost, "/v1/chat/completions", h.createChatCompletion)
+	h.routes.AddHand(http.MethodPost, "/v1/conversations", h.createConversation)
+	h.routes.AddHand(http.MethodPost, "/v1/conversations/{id}", h.setConversationMetadata)
+	h.routes.AddHand(http.MethodPost, "/v1/conversations/{id}/items", h.createItems)
+	h.routes.AddHand(http.MethodPost, "/v1/projects/{project}/files/upload", h.uploadFiles)
+	h.routes.AddHand(http.MethodGet, "/v1/projects/{project}/files-raw/{path=**}", h.downloadFile)
+	h.routes.AddHand(http.MethodGet, "/v1/backup", h.downloadBackup)
+	h.routes.AddHand(http.MethodPost, "/v1/scratchpad/execute-stream", h.streamCell)
+	h.routes.AddHand(http.MethodGet, "/v1/scratchpad/view", h.viewScratchpad)
+	h.routes.AddHand(http.MethodGet, "/v1/scratchpad/notebook", h.notebookOfScratchpad)
+	h.routes.AddHand(http.MethodPost, "/v1/attachments/upload", h.uploadAttachmentsForm)
+	h.routes.AddHand(http.MethodPost, "/v1/attachments/{project}/{session_id}/upload", h.uploadAttachments)
+	h.routes.AddHand(http.MethodGet, "/v1/attachments/{project}/{session_id}/{id}/raw", h.downloadAttachment)
 	return h, nil
 }
 
@@ -137,14 +138,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !utf8.ValidString(r.URL.Path):
 		h.refuse(w, r, problem{status: http.StatusNotFound, detail: "Not Found"})
 		return
-	case r.URL.RawQuery != "" && !validQuery(r.URL.RawQuery):
+	case r.URL.RawQuery != "" && !rest.ValidQuery(r.URL.RawQuery):
 		h.refuse(w, r, problem{status: http.StatusBadRequest, detail: "The query is not valid UTF-8"})
 		return
-	case h.routes.unsure(path) && !slices.Contains(h.routes.methods(path), r.Method):
+	case h.routes.Unsure(path) && !slices.Contains(h.routes.Methods(path), r.Method):
 		h.noRoute(w, r)
 		return
 	}
-	if handle, params := h.routes.hand(r.Method, path); handle != nil {
+	if handle, params := h.routes.Hand(r.Method, path); handle != nil {
 		handle(w, r, params)
 		return
 	}
@@ -159,20 +160,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // if there is nothing.
 type callerKey struct{}
 
-// validQuery says whether a query decodes to text. What does not decode at all
-// is left to whoever reads it.
-func validQuery(raw string) bool {
-	if !strings.Contains(raw, "%") {
-		return utf8.ValidString(raw)
-	}
-	text, err := url.QueryUnescape(raw)
-	return err != nil || utf8.ValidString(text)
-}
-
 // redirectSlash answers a path with a slash too many as Starlette does.
 func (h *Handler) redirectSlash(w http.ResponseWriter, r *http.Request, path string) bool {
 	bare := strings.TrimRight(path, "/")
-	if bare == path || strings.HasPrefix(bare, "//") || !slices.Contains(h.routes.methods(bare), r.Method) {
+	if bare == path || strings.HasPrefix(bare, "//") || !slices.Contains(h.routes.Methods(bare), r.Method) {
 		return false
 	}
 	if r.URL.RawQuery != "" {
@@ -189,7 +180,7 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 	if h.redirectSlash(w, r, path) {
 		return
 	}
-	allow := h.routes.methods(path)
+	allow := h.routes.Methods(path)
 	if len(allow) > 0 {
 		w.Header().Set("Allow", strings.Join(allow, ", "))
 		h.refuse(w, r, problem{status: http.StatusMethodNotAllowed, detail: "Method Not Allowed"})
@@ -225,6 +216,8 @@ func (h *Handler) rewrite(ctx context.Context, m proto.Message) (any, error) {
 		return bareList(m.Attachments, snake)
 	case *antonv1.ListArtifactsResponse:
 		return bareList(m.Artifacts, camel)
+	case *antonv1.SearchResponse:
+		return viewSearch(m), nil
 	case *antonv1.RawSettings:
 		return viewRawSettings(m), nil
 	default:

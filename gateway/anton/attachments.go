@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"anthill/gateway/rest"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -26,7 +27,7 @@ const (
 	spoolName = "anthill-upload-*"
 )
 
-var missingFiles = invalid(fieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"})
+var missingFiles = invalid(rest.FieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"})
 
 // bareList shows messages as a JSON array without an object around it.
 func bareList[M proto.Message](list []M, o protojson.MarshalOptions) (any, error) {
@@ -36,7 +37,7 @@ func bareList[M proto.Message](list []M, o protojson.MarshalOptions) (any, error
 		if err != nil {
 			return nil, err
 		}
-		out[i] = dropBlanks(b)
+		out[i] = rest.DropBlanks(b)
 	}
 	return out, nil
 }
@@ -109,8 +110,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, send func(atta
 	switch {
 	case errors.Is(err, io.EOF): // the service has answered already
 	case err != nil:
-		code, detail := unreadable(err)
-		h.refuse(w, r, problem{status: code, detail: detail})
+		bad := rest.Unreadable(err)
+		h.refuse(w, r, bodyProblem(bad))
 		return
 	case files == 0:
 		h.refuse(w, r, missingFiles)
@@ -209,8 +210,8 @@ func spoolProblem(err error) problem {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return problem{status: http.StatusInsufficientStorage, detail: "No space left on the disk: free some and try again."}
 	}
-	code, detail := unreadable(err)
-	return problem{status: code, detail: detail}
+	bad := rest.Unreadable(err)
+	return bodyProblem(bad)
 }
 
 // shownInline are the types that a browser shows without running anything.

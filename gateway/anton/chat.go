@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"anthill/gateway/rest"
 	"anthill/gateway/sse"
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -255,7 +256,7 @@ type chatHow struct {
 
 // name gives the fields of a problem the names that the client knows.
 func (how chatHow) name(p problem) problem {
-	list, ok := p.detail.([]fieldError)
+	list, ok := p.detail.([]rest.FieldError)
 	if !ok {
 		return p
 	}
@@ -288,7 +289,7 @@ func (how chatHow) name(p problem) problem {
 }
 
 // decodeChat reads the body of POST /v1/chat/completions.
-func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []fieldError) {
+func decodeChat(body []byte) (*antonv1.CreateResponseRequest, chatHow, []rest.FieldError) {
 	var how chatHow
 	d, bad := openBody(body)
 	if len(bad) > 0 {

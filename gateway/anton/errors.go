@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"anthill/gateway/edge"
+	"anthill/gateway/rest"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -64,15 +63,7 @@ type problem struct {
 	noRetry    bool // SDKs must not send the request again by themselves
 }
 
-// fieldError is one entry of FastAPI's 422 list.
-type fieldError struct {
-	Type  string `json:"type"`
-	Loc   []any  `json:"loc"`
-	Msg   string `json:"msg"`
-	Input any    `json:"input"`
-}
-
-func invalid(list ...fieldError) problem {
+func invalid(list ...rest.FieldError) problem {
 	p := problem{status: http.StatusUnprocessableEntity, detail: list, code: "invalid_request"}
 	if len(list) > 0 && len(list[0].Loc) > 1 {
 		p.param = locString(list[0].Loc[1:])
@@ -160,7 +151,7 @@ func (p problem) sentence() string {
 	switch d := p.detail.(type) {
 	case string:
 		return d
-	case []fieldError:
+	case []rest.FieldError:
 		var parts []string
 		for _, f := range d {
 			if len(f.Loc) > 1 {
@@ -189,13 +180,21 @@ func (p problem) kind() string {
 }
 
 // refuse answers a problem that the gateway found by itself. A caller without
-// the key learns only that it needs one, whatever else is wrong.
+// the key learns only that it needs one, whatever else is wrong; so does a guest
+// of a room, who has no business here.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p problem) {
-	if _, err := h.access.GetCaller(outgoing(r), &antonv1.GetCallerRequest{}); status.Code(err) == codes.Unauthenticated {
+	c, err := h.access.GetCaller(outgoing(r), &antonv1.GetCallerRequest{})
+	switch {
+	case status.Code(err) == codes.Unauthenticated:
 		p = problemOf(r, err)
+	case c.GetKind() == guest && p.status != http.StatusForbidden:
+		p = problem{status: http.StatusForbidden, detail: "This action requires master API key, not a per-room token"}
 	}
 	p.write(w, r)
 }
+
+// guest is the kind of a caller who shows the token of a room.
+const guest = "token"
 
 // Deny is how the edge writes its refusals.
 func Deny(w http.ResponseWriter, r *http.Request, code int, message string) {
@@ -203,7 +202,7 @@ func Deny(w http.ResponseWriter, r *http.Request, code int, message string) {
 }
 
 // gatewayError is the error handler of the generated routes.
-func (h *Handler) gatewayError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) gatewayError(w http.ResponseWriter, r *http.Request, err error) {
 	var routing *runtime.HTTPStatusError
 	if errors.As(err, &routing) {
 		err = routing.Err
@@ -214,11 +213,6 @@ func (h *Handler) gatewayError(_ context.Context, _ *runtime.ServeMux, _ runtime
 		return
 	}
 	h.refuse(w, r, p)
-}
-
-// routingError answers what no generated route takes.
-func (h *Handler) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
-	h.noRoute(w, r)
 }
 
 // The generated code hands on its own failures as text only.
@@ -237,15 +231,15 @@ func problemOf(r *http.Request, err error) problem {
 		return problem{status: http.StatusInternalServerError, detail: "Internal Server Error"}
 	}
 	msg := st.Message()
-	if list, found := strings.CutPrefix(msg, bodyErrorMark); found {
-		return bodyProblem(list)
+	if bad, found := rest.BodyErrorIn(msg); found {
+		return bodyProblem(bad)
 	}
 	if m := badPath.FindStringSubmatch(msg); m != nil {
-		return invalid(fieldError{Type: "int_parsing", Loc: []any{"path", m[1]},
+		return invalid(rest.FieldError{Type: "int_parsing", Loc: []any{"path", m[1]},
 			Msg: "Input should be a valid integer, unable to parse string as an integer"})
 	}
 	if m := badQuery.FindStringSubmatch(msg); m != nil {
-		return invalid(fieldError{Type: "parsing", Loc: []any{"query", m[1]},
+		return invalid(rest.FieldError{Type: "parsing", Loc: []any{"query", m[1]},
 			Msg: "Input could not be read as the type of this parameter", Input: r.URL.Query().Get(m[1])})
 	}
 	p := problem{status: statusByCode[st.Code()], detail: msg}
@@ -271,12 +265,12 @@ func problemOf(r *http.Request, err error) problem {
 }
 
 // fieldErrors places violations where the caller wrote the fields.
-func fieldErrors(r *http.Request, bad *errdetails.BadRequest) []fieldError {
+func fieldErrors(r *http.Request, bad *errdetails.BadRequest) []rest.FieldError {
 	place := "body"
 	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		place = "query"
 	}
-	var list []fieldError
+	var list []rest.FieldError
 	for _, v := range bad.FieldViolations {
 		loc := []any{place}
 		for _, part := range strings.Split(v.Field, ".") {
@@ -290,34 +284,7 @@ func fieldErrors(r *http.Request, bad *errdetails.BadRequest) []fieldError {
 		if typ == "" {
 			typ = "value_error"
 		}
-		list = append(list, fieldError{Type: typ, Loc: loc, Msg: v.Description})
+		list = append(list, rest.FieldError{Type: typ, Loc: loc, Msg: v.Description})
 	}
 	return list
-}
-
-// tooLarge says whether reading a body failed because of its size.
-func tooLarge(err error) bool {
-	var max *http.MaxBytesError
-	return errors.As(err, &max)
-}
-
-// readBody reads a whole JSON body within the edge's limit.
-func readBody(r *http.Request) ([]byte, *problem) {
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		code, detail := unreadable(err)
-		return nil, &problem{status: code, detail: detail}
-	}
-	return b, nil
-}
-
-// unreadable says why a body could not be read.
-func unreadable(err error) (code int, detail string) {
-	switch {
-	case tooLarge(err):
-		return http.StatusRequestEntityTooLarge, "Request body too large"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return http.StatusRequestTimeout, "The request body took too long to arrive"
-	}
-	return http.StatusBadRequest, "The request body could not be read"
 }

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 
+	"anthill/gateway/rest"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -30,7 +31,7 @@ func LargeBody(r *http.Request) bool {
 func (h *Handler) uploadFiles(w http.ResponseWriter, r *http.Request, params map[string]string) {
 	form, err := r.MultipartReader()
 	if err != nil {
-		h.refuse(w, r, invalid(fieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"}))
+		h.refuse(w, r, invalid(rest.FieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"}))
 		return
 	}
 	call, err := h.files.UploadFiles(outgoing(r))
@@ -40,12 +41,12 @@ func (h *Handler) uploadFiles(w http.ResponseWriter, r *http.Request, params map
 	}
 	sent, err := sendForm(form, call, params["project"])
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: the service has answered already
-		code, detail := unreadable(err)
-		h.refuse(w, r, problem{status: code, detail: detail})
+		bad := rest.Unreadable(err)
+		h.refuse(w, r, bodyProblem(bad))
 		return
 	}
 	if sent == 0 && err == nil {
-		h.refuse(w, r, invalid(fieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"}))
+		h.refuse(w, r, invalid(rest.FieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"}))
 		return
 	}
 	out, err := call.CloseAndRecv()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"anthill/gateway/rest"
 	antonv1 "anthill/gen/anton/v1"
 )
 
@@ -14,11 +15,11 @@ import (
 // fields take several shapes (openai-responses.md 6).
 type reader struct {
 	members map[string]json.RawMessage
-	bad     []fieldError
+	bad     []rest.FieldError
 }
 
 func (d *reader) fail(typ, msg string, loc ...any) {
-	d.bad = append(d.bad, fieldError{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg})
+	d.bad = append(d.bad, rest.FieldError{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg})
 }
 
 // has says whether a member is given and not null.
@@ -40,24 +41,24 @@ func (d *reader) str(name string) (s string) {
 }
 
 // openBody splits a JSON object into its members.
-func openBody(body []byte) (*reader, []fieldError) {
-	if f := checkText(body); f != nil {
-		return nil, []fieldError{*f}
+func openBody(body []byte) (*reader, []rest.FieldError) {
+	if f := rest.CheckText(body); f != nil {
+		return nil, []rest.FieldError{*f}
 	}
-	members, err := splitObject(body)
+	members, err := rest.SplitObject(body)
 	switch {
-	case errors.Is(err, errNotObject):
-		return nil, []fieldError{{Type: "model_attributes_type", Loc: []any{"body"},
+	case errors.Is(err, rest.ErrNotObject):
+		return nil, []rest.FieldError{{Type: "model_attributes_type", Loc: []any{"body"},
 			Msg: "Input should be a valid dictionary or object to extract fields from"}}
 	case err != nil:
-		return nil, []fieldError{notJSON(0, "JSON decode error")}
+		return nil, []rest.FieldError{rest.NotJSON(0, "JSON decode error")}
 	}
 	return &reader{members: members}, nil
 }
 
 // decodeCreate reads the body of POST /v1/responses. What this version cannot
 // do is refused by name; only kinds of tools that it does not know are ignored.
-func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, bad []fieldError) {
+func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, bad []rest.FieldError) {
 	d, bad := openBody(body)
 	if len(bad) > 0 {
 		return nil, nil, bad

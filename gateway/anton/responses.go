@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"anthill/gateway/rest"
 	"anthill/gateway/sse"
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -65,7 +66,7 @@ func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map
 	if s := query.Get("stream"); s != "" {
 		var err error
 		if stream, err = strconv.ParseBool(s); err != nil {
-			wrong = append(wrong, fieldError{Type: "bool_parsing", Loc: []any{"query", "stream"}, Input: s,
+			wrong = append(wrong, rest.FieldError{Type: "bool_parsing", Loc: []any{"query", "stream"}, Input: s,
 				Msg: "Input should be a valid boolean, unable to interpret input"})
 		}
 	}
@@ -103,14 +104,14 @@ func (h *Handler) getResponse(w http.ResponseWriter, r *http.Request, params map
 }
 
 // querySeq reads a sequence number from a query.
-func querySeq(name, s string) (n int32, wrong []fieldError) {
+func querySeq(name, s string) (n int32, wrong []rest.FieldError) {
 	v, err := strconv.ParseInt(s, 10, 32)
 	switch {
 	case err != nil:
-		wrong = append(wrong, fieldError{Type: "int_parsing", Loc: []any{"query", name}, Input: s,
+		wrong = append(wrong, rest.FieldError{Type: "int_parsing", Loc: []any{"query", name}, Input: s,
 			Msg: "Input should be a valid integer, unable to parse string as an integer"})
 	case v < 0:
-		wrong = append(wrong, fieldError{Type: "greater_than_equal", Loc: []any{"query", name}, Input: s,
+		wrong = append(wrong, rest.FieldError{Type: "greater_than_equal", Loc: []any{"query", name}, Input: s,
 			Msg: "Input should be greater than or equal to 0"})
 	}
 	return int32(v), wrong
@@ -120,9 +121,9 @@ func querySeq(name, s string) (n int32, wrong []fieldError) {
 func (h *Handler) tailResponse(w http.ResponseWriter, r *http.Request, _ map[string]string) {
 	query := r.URL.Query()
 	q := &antonv1.TailResponseRequest{ConversationId: query.Get("conversation_id")}
-	var wrong []fieldError
+	var wrong []rest.FieldError
 	if q.ConversationId == "" {
-		wrong = append(wrong, fieldError{Type: "missing", Loc: []any{"query", "conversation_id"}, Msg: "Field required"})
+		wrong = append(wrong, rest.FieldError{Type: "missing", Loc: []any{"query", "conversation_id"}, Msg: "Field required"})
 	}
 	if s := query.Get("from_seq"); s != "" {
 		n, bad := querySeq("from_seq", s)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"anthill/gateway/rest"
 	"anthill/gateway/sse"
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -19,9 +20,8 @@ import (
 func (h *Handler) readMessage(w http.ResponseWriter, r *http.Request, m proto.Message) bool {
 	body, bad := readBody(r)
 	if bad == nil && len(strings.TrimSpace(string(body))) > 0 { // without one, what is required is missed by name
-		if err := decodeBody(body, m); err != nil {
-			list, _ := strings.CutPrefix(err.Error(), bodyErrorMark)
-			p := bodyProblem(list)
+		if err := rest.DecodeBody(body, m); err != nil {
+			p := bodyProblem(err)
 			bad = &p
 		}
 	}
@@ -103,7 +103,7 @@ func cellFrame(ev *antonv1.CellEvent) ([]byte, error) {
 	case *antonv1.CellEvent_Cell:
 		kind, body = "cell", &antonv1.ExecuteCellResponse{Cell: e.Cell}
 	}
-	data, err := marshaler{}.Marshal(body)
+	data, err := marshaler.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (h *Handler) notebookOfScratchpad(w http.ResponseWriter, r *http.Request, _
 
 // writeMessage answers with a message as the generated routes do.
 func (h *Handler) writeMessage(w http.ResponseWriter, m proto.Message) {
-	data, err := marshaler{}.Marshal(m)
+	data, err := marshaler.Marshal(m)
 	if err != nil {
 		h.log.Error("encode an answer", "error", err)
 	}

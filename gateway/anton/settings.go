@@ -16,9 +16,9 @@ func bearsSecrets(path string) bool {
 	return path == "/v1/settings" || strings.HasPrefix(path, "/v1/settings/")
 }
 
-// keepSecret keeps such answers out of caches.
+// keepSecret keeps such answers, and launch codes, out of caches.
 func keepSecret(h http.Header, path string) {
-	if bearsSecrets(path) {
+	if bearsSecrets(path) || strings.HasPrefix(path, "/v1/access/") {
 		h.Set("Cache-Control", "no-store")
 	}
 }

@@ -32,6 +32,7 @@ type requestContext struct {
 	context.Context
 	id       string
 	external External
+	ownPage  bool // its cookie counts
 }
 
 func (c *requestContext) Value(key any) any {

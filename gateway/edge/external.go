@@ -139,7 +139,7 @@ func parseProxies(list []string) ([]netip.Prefix, error) {
 }
 
 // apiRoots are first segments that paths of this server have.
-var apiRoots = []string{"v1", "api", "ws", "p", "health", "docs", "openapi.json"}
+var apiRoots = []string{"v1", "api", "ws", "p", "health", "docs", "openapi.json", "launch"}
 
 // BasePath writes a base path in its one form: no slash at the end, empty for
 // none. It refuses what could be taken for a path of the API.

@@ -51,6 +51,9 @@ func (p *Policy) Middleware(next http.Handler) http.Handler {
 			p.refuse(x, r, http.StatusForbidden, why)
 			return
 		}
+		if r.Header["Cookie"] != nil {
+			x.ctx.ownPage = p.ownPage(r)
+		}
 		share(h, r)
 		if r.Method == http.MethodOptions {
 			answerOptions(x, r)

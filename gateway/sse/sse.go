@@ -5,9 +5,10 @@
 // [Pump] joins it to a source of messages and keeps an idle stream alive.
 //
 // The frames are the narrow form that every known client reads: LF only, at most
-// one event line, exactly one data line. Never written here: id and retry lines
-// (they make one widely used SDK dispatch empty events), data that spans lines,
-// and CORS headers, which package edge decides. Nothing is kept for replay: who
+// one event line, exactly one data line. Ids are only for streams that browsers
+// resume by themselves ([Writer.EventAt]): one widely used SDK dispatches empty
+// events for them. Never written here: retry lines, data that spans lines, and
+// CORS headers, which package edge decides. Nothing is kept for replay: who
 // reconnects asks the log behind the stream.
 package sse
 
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -108,6 +110,15 @@ func (w *Writer) Event(name string, data []byte) error {
 	if !validName(name) {
 		return fmt.Errorf("%w: %q", ErrName, name)
 	}
+	return w.frame(name, 0, data)
+}
+
+// EventAt is Event without a name, after which the client can resume. The id is
+// not 0.
+func (w *Writer) EventAt(id uint64, data []byte) error { return w.frame("", id, data) }
+
+// frame writes no id line for 0.
+func (w *Writer) frame(name string, id uint64, data []byte) error {
 	if len(data) == 0 {
 		return ErrEmpty
 	}
@@ -117,6 +128,11 @@ func (w *Writer) Event(name string, data []byte) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
+	if id != 0 {
+		w.buf = append(w.buf, "id: "...)
+		w.buf = strconv.AppendUint(w.buf, id, 10)
+		w.buf = append(w.buf, '\n')
+	}
 	if name != "" {
 		w.buf = append(w.buf, "event: "...)
 		w.buf = append(w.buf, name...)
@@ -124,6 +140,16 @@ func (w *Writer) Event(name string, data []byte) error {
 	}
 	w.buf = append(w.buf, "data: "...)
 	w.buf = append(w.buf, data...)
+	return w.end()
+}
+
+// ID tells the client where it can resume, without an event.
+func (w *Writer) ID(id uint64) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	w.buf = append(w.buf, "id: "...)
+	w.buf = strconv.AppendUint(w.buf, id, 10)
 	return w.end()
 }
 

@@ -27,8 +27,19 @@ const apiKey = "ACCESS-KEY-CANARY-0123456789abcdef"
 
 // sample fills in path parameters that some routes would answer well.
 func sample(name string) string {
-	return map[string]string{"project": "general", "id": "c", "turn_index": "7", "path": "a.txt", "response_id": "resp_1", "item_id": "msg_1",
+	return map[string]string{"project": "general", "id": "c", "turn_index": "7", "path": "a.txt", "response_id": "resp_1", "item_id": "msg_1", "invite_id": "i", "token_id": "t",
 		"model": "scripted", "name": "openai", "session_id": "s"}[name]
+}
+
+// exchanges turns an invite into a token.
+const exchanges = "/ant.v1.InvitesService/ExchangeInvite"
+
+// sampleOf is sample for a route of either API.
+func sampleOf(r route) func(string) string {
+	if isAnt(r.template) {
+		return antSample
+	}
+	return sample
 }
 
 // Done when (4): with a key, every REST route wants it.
@@ -46,12 +57,15 @@ func TestAccessOfEveryRESTRoute(t *testing.T) {
 		"empty": headers("X-API-Key", "", "Authorization", "Bearer "), "metadata": headers("Grpc-Metadata-X-Api-Key", apiKey,
 			"Grpc-Metadata-Authorization", "Bearer "+apiKey, "X-Forwarded-User", "admin"), "cookie": headers("Cookie", "apiKey="+apiKey),
 	}
-	for _, r := range append(routes(t), routeOf(http.MethodGet, "/v1/unknown"), routeOf(http.MethodGet, "/api/sessions"),
+	for _, r := range append(slices.Concat(routes(t), antRoutes(t)), routeOf(http.MethodGet, "/v1/unknown"), routeOf(http.MethodGet, "/api/unknown"),
 		routeOf(http.MethodTrace, "/v1/projects"), routeOf(http.MethodDelete, "/v1/projects"), routeOf(http.MethodGet, "/v1/projects/")) {
-		path := r.path(sample)
+		path := r.path(sampleOf(r))
 		if path == "/health" {
 			a.get(path).ok()
 			continue
+		}
+		if r.rpc != nil && fullMethod(r.rpc) == exchanges {
+			continue // an invite is what its callers show
 		}
 		for how, h := range wrong {
 			for _, body := range []any{nil, "{", object{}} {
@@ -99,8 +113,11 @@ func TestAccessOfEveryRESTRoute(t *testing.T) {
 			t.Errorf("key by %s: %v", how, got)
 		}
 	}
-	for _, r := range routes(t) { // with the key nobody is turned away
-		if got := s.do(r.method, r.path(sample), nil); got.status == http.StatusUnauthorized || got.status == http.StatusForbidden || got.status >= 500 {
+	for _, r := range slices.Concat(routes(t), antRoutes(t)) { // with the key nobody is turned away
+		if antStreams(r) || fullMethod(r.rpc) == exchanges {
+			continue
+		}
+		if got := s.do(r.method, r.path(sampleOf(r)), nil); got.status == http.StatusUnauthorized || got.status == http.StatusForbidden || got.status >= 500 {
 			t.Errorf("with the key: %v", got)
 		}
 	}
@@ -151,7 +168,7 @@ func TestAccessOfEveryMethod(t *testing.T) {
 			all = append(all, ms.Get(i))
 		}
 	}
-	for _, m := range methods() {
+	for _, m := range slices.Concat(methods(), antMethods()) {
 		if !slices.ContainsFunc(all, func(x protoreflect.MethodDescriptor) bool { return fullMethod(x) == fullMethod(m) }) {
 			t.Errorf("reflection does not know %s", fullMethod(m))
 		}

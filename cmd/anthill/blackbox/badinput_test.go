@@ -23,7 +23,8 @@ func (s *server) state() string {
 		fmt.Fprintf(&b, "%s: %s\n", path, s.get(path).body)
 	}
 	err := filepath.WalkDir(filepath.Dir(s.home), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || strings.HasPrefix(path, filepath.Join(s.home, "store")) || path == filepath.Join(s.home, "backups") {
+		if err != nil || strings.HasPrefix(path, filepath.Join(s.home, "store")) || strings.HasPrefix(path, filepath.Join(s.home, "search")) ||
+			path == filepath.Join(s.home, "backups") {
 			return err // backups are made there, and taken away again
 		}
 		info, err := d.Info()
@@ -63,6 +64,7 @@ func badInput(t *testing.T) (s *server, unchanged func()) {
 // nothing of what is inside.
 func (a answer) unacceptable(what string) {
 	a.t.Helper()
+	a.what = clip([]byte(a.what))
 	if a.status < 400 || a.status > 499 {
 		a.t.Errorf("%s: %v, want a 4xx", what, a)
 		return
@@ -111,13 +113,35 @@ var goodBodies = map[string]struct{ body, text string }{
 var empty = []string{"PUT /v1/settings", "POST /v1/settings/validate", "POST /v1/settings/test-providers", "POST /v1/conversations",
 	"POST /v1/scratchpad/start"}
 
+// spoiled are bodies that nobody may accept, by what is wrong. member is the name
+// of one that should be a text, or hold one.
+func spoiled(member string) map[string]string {
+	const deep = 100_000
+	text := func(value string) string { return `{"` + member + `":` + value + `}` }
+	return map[string]string{
+		"brace": "{", "half": `{"` + member + `":"x`, "no JSON": "hello", "misspelled": "nul", "comma": `{"` + member + `":"x",}`,
+		"single quotes": `{'` + member + `':'x'}`, "comment": `{/* */"` + member + `":"x"}`, "two values": text(`"x"`) + text(`"y"`),
+		"trailing text": text(`"x"`) + "x", "array": `[]`, "array of it": "[" + text(`"x"`) + "]", "string": `"x"`, "number": `7`, "null": `null`,
+		"NaN": text("NaN"), "Infinity": text("-Infinity"), "hex": text("0x10"), "number for text": text("7"), "object for text": text(`{"a":1}`),
+		"true for text": text("true"), "list for text": text(`[7]`),
+		"invalid UTF-8": text("\"x\xff\""), "overlong UTF-8": text("\"\xc0\xaf\""), "UTF-8 surrogate": text("\"\xed\xa0\x80\""),
+		"invalid UTF-8 in a name": `{"` + member + `":"x","` + "\xff" + `":1}`, "UTF-16": "\xff\xfe{\x00}\x00",
+		"lone high surrogate": text(`"\ud800"`), "lone low surrogate": text(`"x\udc00x"`), "reversed surrogates": text(`"\udc00\ud800"`),
+		"bad escape": text(`"\x"`), "bad unicode escape": text(`"\u12g4"`), "NUL escape": text(`"a\u0000b"`), "NUL": text("\"a\x00b\""), "NUL outside": "\x00" + text(`"x"`),
+		"control character": text("\"a\nb\""), "duplicate keys": `{"` + member + `":"x","` + member + `":"y"}`,
+		"nested arrays": strings.Repeat("[", deep), "closed nested arrays": strings.Repeat("[", deep) + strings.Repeat("]", deep),
+		"nested in the member":        text(strings.Repeat("[", deep) + strings.Repeat("]", deep)),
+		"nested in an unknown member": `{"x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `,"` + member + `":"x"}`,
+		"nested objects":              strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep),
+	}
+}
+
 // Done when: malformed JSON and all its relatives get a 4xx in the right shape
 // and change nothing.
 func TestBadInputBodies(t *testing.T) {
 	t.Parallel()
 	s, unchanged := badInput(t)
 	defer unchanged()
-	const deep = 100_000
 	for _, r := range routes(t) {
 		if !r.takesBody() {
 			continue
@@ -127,23 +151,7 @@ func TestBadInputBodies(t *testing.T) {
 			t.Errorf("no example of a body for %s", r)
 		}
 		path := r.path(sample)
-		text := func(value string) string { return `{"` + good.text + `":` + value + `}` }
-		for what, body := range map[string]string{
-			"brace": "{", "half": `{"` + good.text + `":"x`, "no JSON": "hello", "misspelled": "nul", "comma": `{"` + good.text + `":"x",}`,
-			"single quotes": `{'` + good.text + `':'x'}`, "comment": `{/* */"` + good.text + `":"x"}`, "two values": text(`"x"`) + text(`"y"`),
-			"trailing text": text(`"x"`) + "x", "array": `[]`, "array of it": "[" + text(`"x"`) + "]", "string": `"x"`, "number": `7`, "null": `null`,
-			"NaN": text("NaN"), "Infinity": text("-Infinity"), "hex": text("0x10"), "number for text": text("7"), "object for text": text(`{"a":1}`),
-			"true for text": text("true"), "list for text": text(`[7]`),
-			"invalid UTF-8": text("\"x\xff\""), "overlong UTF-8": text("\"\xc0\xaf\""), "UTF-8 surrogate": text("\"\xed\xa0\x80\""),
-			"invalid UTF-8 in a name": `{"` + good.text + `":"x","` + "\xff" + `":1}`, "UTF-16": "\xff\xfe{\x00}\x00",
-			"lone high surrogate": text(`"\ud800"`), "lone low surrogate": text(`"x\udc00x"`), "reversed surrogates": text(`"\udc00\ud800"`),
-			"bad escape": text(`"\x"`), "bad unicode escape": text(`"\u12g4"`), "NUL escape": text(`"a\u0000b"`), "NUL": text("\"a\x00b\""), "NUL outside": "\x00" + text(`"x"`),
-			"control character": text("\"a\nb\""), "duplicate keys": `{"` + good.text + `":"x","` + good.text + `":"y"}`,
-			"nested arrays": strings.Repeat("[", deep), "closed nested arrays": strings.Repeat("[", deep) + strings.Repeat("]", deep),
-			"nested in the member":        text(strings.Repeat("[", deep) + strings.Repeat("]", deep)),
-			"nested in an unknown member": `{"x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `,"` + good.text + `":"x"}`,
-			"nested objects":              strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep),
-		} {
+		for what, body := range spoiled(good.text) {
 			if slices.Contains(empty, r.String()) && what == "null" && r.template != "/v1/conversations" {
 				continue // an empty patch, as in the reference
 			}
@@ -153,7 +161,7 @@ func TestBadInputBodies(t *testing.T) {
 			s.do(r.method, path, "").unacceptable(r.String() + ", nothing")
 			s.do(r.method, path, "{}").unacceptable(r.String() + ", empty object")
 		}
-		huge := text(`"` + strings.Repeat("x", 10<<20) + `"`)
+		huge := `{"` + good.text + `":"` + strings.Repeat("x", 10<<20) + `"}`
 		s.do(r.method, path, huge).refused(http.StatusRequestEntityTooLarge, "Request body too large")
 		if strings.HasSuffix(path, "/upload") {
 			continue // it takes larger forms, and nothing else

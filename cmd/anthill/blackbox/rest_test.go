@@ -149,10 +149,15 @@ func (a answer) String() string { return fmt.Sprintf("%s: %d %s", a.what, a.stat
 func (a answer) object() object { a.t.Helper(); return decode[object](a.t, a.body) }
 
 // ok is the JSON object of an answer that must be 200.
-func (a answer) ok() object {
+func (a answer) ok() object { a.t.Helper(); return a.got(http.StatusOK) }
+
+// created is that of one that must be 201.
+func (a answer) created() object { a.t.Helper(); return a.got(http.StatusCreated) }
+
+func (a answer) got(status int) object {
 	a.t.Helper()
-	if a.status != http.StatusOK {
-		a.t.Fatalf("%v, want 200", a)
+	if a.status != status {
+		a.t.Fatalf("%v, want %d", a, status)
 	}
 	if typ := a.header.Get("Content-Type"); !strings.HasPrefix(typ, "application/json") {
 		a.t.Errorf("%v: Content-Type %q", a, typ)
@@ -168,10 +173,29 @@ func (a answer) refused(status int, detail string) object {
 		a.t.Fatalf("%v, want %d", a, status)
 	}
 	o := a.shape()
-	if got, isText := o["detail"].(string); detail != "" && (!isText || got != detail) {
+	got, isText := o["detail"].(string)
+	if !isText {
+		got, isText = o["message"].(string)
+	}
+	if detail != "" && (!isText || got != detail) {
 		a.t.Errorf("%v, want detail %q", a, detail)
 	}
 	return o
+}
+
+// isAnt says whether a path, with a base path or without, belongs to the ANT API.
+func isAnt(path string) bool {
+	path, _, _ = strings.Cut(path, "?")
+	_, rest, api := strings.Cut(path, "/api/")
+	return path == "/ws" || strings.HasPrefix(path, "/ws/") || api && rest != "v1" && !strings.HasPrefix(rest, "v1/")
+}
+
+// antShape checks that an error says the same under both names that clients know.
+func (a answer) antShape(o object) {
+	a.t.Helper()
+	if msg, _ := o["error"].(string); msg == "" || o["message"] != msg {
+		a.t.Errorf("%v: error and message must be there, and the same", a)
+	}
 }
 
 // shape checks the form of an error answer.
@@ -181,6 +205,11 @@ func (a answer) shape() object {
 		a.t.Errorf("%v: Content-Type %q", a, typ)
 	}
 	o := a.object()
+	_, path, _ := strings.Cut(a.what, " ")
+	if isAnt(path) {
+		a.antShape(o)
+		return o
+	}
 	switch d := o["detail"].(type) {
 	case string:
 		if d == "" || a.status == http.StatusUnprocessableEntity {
@@ -202,7 +231,6 @@ func (a answer) shape() object {
 	default:
 		a.t.Errorf("%v: no detail", a)
 	}
-	_, path, _ := strings.Cut(a.what, " ")
 	shared := slices.ContainsFunc([]string{"/v1/responses", "/v1/conversations", "/v1/models", "/v1/chat"},
 		func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 	e, isObject := o["error"].(object)

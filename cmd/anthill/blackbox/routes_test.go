@@ -55,7 +55,7 @@ func (r route) takesBody() bool {
 	if r.template == "/v1/responses/{response_id}/cancel" {
 		return false // the path says it all
 	}
-	if strings.HasSuffix(r.template, "/move-to-project") { // the path says it all
+	if strings.HasSuffix(r.template, "/move-to-project") || strings.HasPrefix(r.template, "/v1/access/") { // the path says it all
 		return false
 	}
 	return r.method == http.MethodPost || r.method == http.MethodPut || r.method == http.MethodPatch
@@ -80,9 +80,19 @@ func (r route) matches(path string) bool {
 	return true
 }
 
-// methods are all methods of the API, from the descriptors that clients have.
-func methods() (all []protoreflect.MethodDescriptor) {
-	protoregistry.GlobalFiles.RangeFilesByPackage("anton.v1", func(f protoreflect.FileDescriptor) bool {
+// The proto packages of the two APIs.
+const (
+	cowork = "anton.v1"
+	ant    = "ant.v1"
+)
+
+// methods are all methods of the CoWork API, antMethods those of the ANT API.
+func methods() []protoreflect.MethodDescriptor    { return methodsOf(cowork) }
+func antMethods() []protoreflect.MethodDescriptor { return methodsOf(ant) }
+
+// methodsOf are those of a package, from the descriptors that clients have.
+func methodsOf(pkg protoreflect.FullName) (all []protoreflect.MethodDescriptor) {
+	protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
 			ms := f.Services().Get(i).Methods()
 			for j := range ms.Len() {
@@ -111,10 +121,13 @@ var byHand = map[string][]string{
 	"StreamCell":         {"POST /v1/scratchpad/execute-stream"},
 }
 
-// routes are all REST routes.
-func routes(t *testing.T) (all []route) {
+// routes are all REST routes of the CoWork API, antRoutes those of the ANT API.
+func routes(t *testing.T) []route    { t.Helper(); return routesOf(t, methods(), byHand) }
+func antRoutes(t *testing.T) []route { t.Helper(); return routesOf(t, antMethods(), antByHand) }
+
+func routesOf(t *testing.T, methods []protoreflect.MethodDescriptor, byHand map[string][]string) (all []route) {
 	t.Helper()
-	for _, m := range methods() {
+	for _, m := range methods {
 		for _, rest := range byHand[string(m.Name())] {
 			method, template, _ := strings.Cut(rest, " ")
 			all = append(all, route{method, template, m})
@@ -160,7 +173,7 @@ var promisedRoutes = []string{
 	"POST /v1/conversations/{}/items", "GET /v1/conversations/{}/items/{}", "DELETE /v1/conversations/{}/items/{}", "POST /v1/chat/completions",
 	"GET /v1/backup", "GET /v1/attachments", "GET /v1/attachments/{}", "DELETE /v1/attachments/{}", "POST /v1/attachments/upload",
 	"GET /v1/attachments/{}/{}", "POST /v1/attachments/{}/{}/upload", "DELETE /v1/attachments/{}/{}/{}", "GET /v1/attachments/{}/{}/{}/raw",
-	"POST /v1/attachments/{}/{}/{}/move-to-project", "GET /v1/artifacts",
+	"POST /v1/attachments/{}/{}/{}/move-to-project", "GET /v1/artifacts", "GET /v1/search",
 	"POST /v1/scratchpad/start", "POST /v1/scratchpad/execute", "POST /v1/scratchpad/execute-stream", "POST /v1/scratchpad/install",
 	"POST /v1/scratchpad/reset", "POST /v1/scratchpad/cancel", "GET /v1/scratchpad/view", "GET /v1/scratchpad/notebook",
 	"GET /v1/scratchpad/cells", "POST /v1/scratchpad/close", "POST /v1/scratchpad/cleanup", "GET /v1/scratchpad/list",
@@ -214,13 +227,14 @@ func TestEveryRoute(t *testing.T) {
 	e.backup = antonv1.NewBackupServiceClient(conn)
 	e.attachments = antonv1.NewAttachmentsServiceClient(conn)
 	e.artifacts = antonv1.NewArtifactsServiceClient(conn)
+	e.search = antonv1.NewSearchServiceClient(conn)
 	e.pads = antonv1.NewScratchpadsServiceClient(conn)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{{"health", e.healthRoutes}, {"projects", e.projectRoutes}, {"files", e.fileRoutes}, {"responses", e.responseRoutes},
 		{"conversations", e.conversationRoutes}, {"openai", e.openaiRoutes}, {"settings", e.settingsRoutes},
-		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"scratchpads", e.scratchpadRoutes}} {
+		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"search", e.searchRoutes}, {"scratchpads", e.scratchpadRoutes}} {
 		t.Run(step.name, func(t *testing.T) {
 			e.t, e.s = t, s.with(t)
 			step.run(t)

@@ -39,7 +39,8 @@ func (d *document) operation(method, path string) object {
 }
 
 // merge lays what was written by hand over what was generated: objects are
-// merged, everything else is replaced. A schema is replaced as a whole.
+// merged, null takes away, everything else is replaced. A schema is replaced as
+// a whole.
 func (d *document) merge(hand object) {
 	if c, ok := hand["components"].(object); ok {
 		if schemas, ok := c["schemas"].(object); ok {
@@ -55,9 +56,12 @@ func overlay(under, over object) {
 	for k, v := range over {
 		below, isObject := under[k].(object)
 		above, also := v.(object)
-		if isObject && also {
+		switch {
+		case isObject && also:
 			overlay(below, above)
-		} else {
+		case v == nil:
+			delete(under, k)
+		default:
 			under[k] = v
 		}
 	}

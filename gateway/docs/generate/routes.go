@@ -14,22 +14,36 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// apiPackage is the package whose services the document shows.
-const apiPackage = "anton.v1"
+// The packages whose services the document shows.
+const (
+	coworkPackage = "anton.v1"
+	roomsPackage  = "ant.v1"
+)
+
+// mark tells what the two APIs have under one name apart.
+func mark(d protoreflect.Descriptor) string {
+	if d.ParentFile().Package() == roomsPackage {
+		return "Ant"
+	}
+	return ""
+}
 
 // addServices adds an operation for each HTTP rule.
 func (d *document) addServices(files *protoregistry.Files) error {
 	var tags []any
-	files.RangeFilesByPackage(apiPackage, func(f protoreflect.FileDescriptor) bool {
-		for i := range f.Services().Len() {
-			s := f.Services().Get(i)
-			d.addService(s)
-			tags = append(tags, object{"name": tagOf(s), "description": comment(s)})
+	for _, name := range []protoreflect.FullName{coworkPackage, roomsPackage} {
+		before := len(tags)
+		files.RangeFilesByPackage(name, func(f protoreflect.FileDescriptor) bool {
+			for i := range f.Services().Len() {
+				s := f.Services().Get(i)
+				d.addService(s)
+				tags = append(tags, object{"name": tagOf(s), "description": comment(s)})
+			}
+			return true
+		})
+		if len(tags) == before {
+			return fmt.Errorf("no services in package %s", name)
 		}
-		return true
-	})
-	if len(tags) == 0 {
-		return fmt.Errorf("no services in package %s", apiPackage)
 	}
 	slices.SortFunc(tags, func(a, b any) int { return strings.Compare(a.(object)["name"].(string), b.(object)["name"].(string)) })
 	d.root["tags"] = tags
@@ -49,10 +63,20 @@ func (d *document) addService(s protoreflect.ServiceDescriptor) {
 	}
 }
 
-// tagOf groups operations: "ProjectFilesService" is "Project files".
+// tagOf groups operations: "ProjectFilesService" is "Project files", and
+// "HealthService" of the ANT API "ANT health".
 func tagOf(s protoreflect.ServiceDescriptor) string {
+	name := words(strings.TrimSuffix(string(s.Name()), "Service"))
+	if mark(s) != "" {
+		return "ANT " + strings.ToLower(name)
+	}
+	return name
+}
+
+// words takes a name apart: "ProjectFiles" is "Project files".
+func words(name string) string {
 	var b strings.Builder
-	for i, r := range strings.TrimSuffix(string(s.Name()), "Service") {
+	for i, r := range name {
 		if i > 0 && unicode.IsUpper(r) {
 			b.WriteByte(' ')
 			r = unicode.ToLower(r)
@@ -78,15 +102,16 @@ func pattern(r *annotations.HttpRule) (method, path string) {
 	return "", ""
 }
 
-var parameter = regexp.MustCompile(`\{([a-z_]+)(=\*\*)?\}`)
+var parameter = regexp.MustCompile(`\{([A-Za-z_]+)(=\*\*)?\}`)
 
 // addRule adds one operation: fields in the path, then a body or a query with the rest.
 func (d *document) addRule(m protoreflect.MethodDescriptor, r *annotations.HttpRule, n int) {
 	method, path := pattern(r)
 	op := d.operation(method, parameter.ReplaceAllString(path, "{$1}"))
-	op["operationId"] = string(m.Name())
+	id := mark(m) + string(m.Name())
+	op["operationId"] = id
 	if n > 0 {
-		op["operationId"] = fmt.Sprintf("%s%d", m.Name(), n+1)
+		op["operationId"] = fmt.Sprintf("%s%d", id, n+1)
 	}
 	op["tags"] = []any{tagOf(m.Parent().(protoreflect.ServiceDescriptor))}
 	text := comment(m)
@@ -132,7 +157,7 @@ func (d *document) addRule(m protoreflect.MethodDescriptor, r *annotations.HttpR
 	}
 	op["responses"] = object{
 		"200":     object{"description": "OK", "content": object{"application/json": object{"schema": schema}}},
-		"default": object{"$ref": "#/components/responses/Error"},
+		"default": object{"$ref": "#/components/responses/" + mark(m) + "Error"},
 	}
 }
 
@@ -179,13 +204,5 @@ func summary(text, name string) string {
 	if text != "" && len(text) <= 120 {
 		return text
 	}
-	var b strings.Builder
-	for i, r := range name {
-		if i > 0 && unicode.IsUpper(r) {
-			b.WriteByte(' ')
-			r = unicode.ToLower(r)
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return words(name)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path"
 	"regexp"
 	"strings"
 
@@ -35,10 +34,11 @@ func requiredNames(md protoreflect.MessageDescriptor, but map[protoreflect.Name]
 	return names
 }
 
-// nameOf is a field's name in JSON. compat: settings and artifacts speak camelCase.
+// nameOf is a field's name in JSON. compat: settings, artifacts and the results of
+// the CoWork API's search speak camelCase.
 func nameOf(fd protoreflect.FieldDescriptor) string {
-	switch path.Base(fd.ParentFile().Path()) {
-	case "settings.proto", "artifacts.proto":
+	switch fd.ParentFile().Path() {
+	case "anton/v1/settings.proto", "anton/v1/artifacts.proto", "anton/v1/search.proto":
 		return fd.JSONName()
 	}
 	return string(fd.Name())
@@ -49,7 +49,7 @@ func (d *document) ref(md protoreflect.MessageDescriptor, s side) object {
 	if known := wellKnown(md); known != nil {
 		return known
 	}
-	name := string(md.Name())
+	name := mark(md) + string(md.Name())
 	if made, there := d.sides[name]; !there || s == request && made == answer {
 		d.sides[name] = s // before its fields: a message may hold itself
 		d.schemas[name] = d.inline(md, s, nil)

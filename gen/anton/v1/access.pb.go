@@ -7,6 +7,7 @@
 package antonv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -57,17 +58,64 @@ func (*GetCallerRequest) Descriptor() ([]byte, []int) {
 	return file_anton_v1_access_proto_rawDescGZIP(), []int{0}
 }
 
+type WatchCallerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchCallerRequest) Reset() {
+	*x = WatchCallerRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchCallerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchCallerRequest) ProtoMessage() {}
+
+func (x *WatchCallerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchCallerRequest.ProtoReflect.Descriptor instead.
+func (*WatchCallerRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{1}
+}
+
 type Caller struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// local (no key is configured) or key.
-	Kind          string `protobuf:"bytes,1,opt,name=kind" json:"kind,omitempty"`
+	// local (no key is configured), key, session (a browser) or token (a guest of
+	// one room).
+	Kind string `protobuf:"bytes,1,opt,name=kind" json:"kind,omitempty"`
+	// Of the session or the room token.
+	Id string `protobuf:"bytes,2,opt,name=id" json:"id,omitempty"`
+	// The only room that a room token may enter; empty for other kinds.
+	RoomId string `protobuf:"bytes,3,opt,name=room_id,json=roomId" json:"room_id,omitempty"`
+	// Who a room token is in its room, as "@name".
+	Handle string `protobuf:"bytes,4,opt,name=handle" json:"handle,omitempty"`
+	// cli, mcp or web.
+	TokenKind string `protobuf:"bytes,5,opt,name=token_kind,json=tokenKind" json:"token_kind,omitempty"`
+	// Of a room token: read, write, terminal.
+	Scopes        []string `protobuf:"bytes,6,rep,name=scopes" json:"scopes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Caller) Reset() {
 	*x = Caller{}
-	mi := &file_anton_v1_access_proto_msgTypes[1]
+	mi := &file_anton_v1_access_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -79,7 +127,7 @@ func (x *Caller) String() string {
 func (*Caller) ProtoMessage() {}
 
 func (x *Caller) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_access_proto_msgTypes[1]
+	mi := &file_anton_v1_access_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -92,7 +140,7 @@ func (x *Caller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Caller.ProtoReflect.Descriptor instead.
 func (*Caller) Descriptor() ([]byte, []int) {
-	return file_anton_v1_access_proto_rawDescGZIP(), []int{1}
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Caller) GetKind() string {
@@ -102,16 +150,628 @@ func (x *Caller) GetKind() string {
 	return ""
 }
 
+func (x *Caller) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Caller) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Caller) GetHandle() string {
+	if x != nil {
+		return x.Handle
+	}
+	return ""
+}
+
+func (x *Caller) GetTokenKind() string {
+	if x != nil {
+		return x.TokenKind
+	}
+	return ""
+}
+
+func (x *Caller) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+type SignOutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutRequest) Reset() {
+	*x = SignOutRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutRequest) ProtoMessage() {}
+
+func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
+func (*SignOutRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{3}
+}
+
+type SignOutResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Something was revoked.
+	Revoked       bool `protobuf:"varint,1,opt,name=revoked" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutResponse) Reset() {
+	*x = SignOutResponse{}
+	mi := &file_anton_v1_access_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutResponse) ProtoMessage() {}
+
+func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutResponse.ProtoReflect.Descriptor instead.
+func (*SignOutResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SignOutResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+type CreateLaunchCodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLaunchCodeRequest) Reset() {
+	*x = CreateLaunchCodeRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLaunchCodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLaunchCodeRequest) ProtoMessage() {}
+
+func (x *CreateLaunchCodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLaunchCodeRequest.ProtoReflect.Descriptor instead.
+func (*CreateLaunchCodeRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{5}
+}
+
+type LaunchCode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code" json:"code,omitempty"`
+	// Milliseconds since 1970.
+	ExpiresAtMs   float64 `protobuf:"fixed64,2,opt,name=expires_at_ms,json=expiresAtMs" json:"expires_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaunchCode) Reset() {
+	*x = LaunchCode{}
+	mi := &file_anton_v1_access_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaunchCode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaunchCode) ProtoMessage() {}
+
+func (x *LaunchCode) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaunchCode.ProtoReflect.Descriptor instead.
+func (*LaunchCode) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LaunchCode) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *LaunchCode) GetExpiresAtMs() float64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
+}
+
+type OpenBrowserSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code" json:"code,omitempty"`
+	// What the browser calls itself; the first 200 characters are kept.
+	UserAgent     string `protobuf:"bytes,2,opt,name=user_agent,json=userAgent" json:"user_agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenBrowserSessionRequest) Reset() {
+	*x = OpenBrowserSessionRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenBrowserSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenBrowserSessionRequest) ProtoMessage() {}
+
+func (x *OpenBrowserSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenBrowserSessionRequest.ProtoReflect.Descriptor instead.
+func (*OpenBrowserSessionRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *OpenBrowserSessionRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *OpenBrowserSessionRequest) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+type OpenedBrowserSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// What the browser has to show. It is told this once.
+	Token         string `protobuf:"bytes,2,opt,name=token" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenedBrowserSession) Reset() {
+	*x = OpenedBrowserSession{}
+	mi := &file_anton_v1_access_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenedBrowserSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenedBrowserSession) ProtoMessage() {}
+
+func (x *OpenedBrowserSession) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenedBrowserSession.ProtoReflect.Descriptor instead.
+func (*OpenedBrowserSession) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OpenedBrowserSession) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OpenedBrowserSession) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type ListBrowserSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBrowserSessionsRequest) Reset() {
+	*x = ListBrowserSessionsRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBrowserSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBrowserSessionsRequest) ProtoMessage() {}
+
+func (x *ListBrowserSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBrowserSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListBrowserSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{9}
+}
+
+type ListBrowserSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000.
+	Sessions      []*BrowserSession `protobuf:"bytes,1,rep,name=sessions" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBrowserSessionsResponse) Reset() {
+	*x = ListBrowserSessionsResponse{}
+	mi := &file_anton_v1_access_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBrowserSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBrowserSessionsResponse) ProtoMessage() {}
+
+func (x *ListBrowserSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBrowserSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListBrowserSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListBrowserSessionsResponse) GetSessions() []*BrowserSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+type BrowserSession struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	UserAgent string                 `protobuf:"bytes,2,opt,name=user_agent,json=userAgent" json:"user_agent,omitempty"`
+	// Milliseconds since 1970.
+	CreatedAtMs float64 `protobuf:"fixed64,3,opt,name=created_at_ms,json=createdAtMs" json:"created_at_ms,omitempty"`
+	// To within an hour.
+	UsedAtMs float64 `protobuf:"fixed64,4,opt,name=used_at_ms,json=usedAtMs" json:"used_at_ms,omitempty"`
+	// When it ends unless it is used before.
+	ExpiresAtMs float64 `protobuf:"fixed64,5,opt,name=expires_at_ms,json=expiresAtMs" json:"expires_at_ms,omitempty"`
+	// It is the one that asks.
+	Current       bool `protobuf:"varint,6,opt,name=current" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BrowserSession) Reset() {
+	*x = BrowserSession{}
+	mi := &file_anton_v1_access_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BrowserSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BrowserSession) ProtoMessage() {}
+
+func (x *BrowserSession) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BrowserSession.ProtoReflect.Descriptor instead.
+func (*BrowserSession) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BrowserSession) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BrowserSession) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *BrowserSession) GetCreatedAtMs() float64 {
+	if x != nil {
+		return x.CreatedAtMs
+	}
+	return 0
+}
+
+func (x *BrowserSession) GetUsedAtMs() float64 {
+	if x != nil {
+		return x.UsedAtMs
+	}
+	return 0
+}
+
+func (x *BrowserSession) GetExpiresAtMs() float64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
+}
+
+func (x *BrowserSession) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+type RevokeBrowserSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeBrowserSessionRequest) Reset() {
+	*x = RevokeBrowserSessionRequest{}
+	mi := &file_anton_v1_access_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeBrowserSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeBrowserSessionRequest) ProtoMessage() {}
+
+func (x *RevokeBrowserSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeBrowserSessionRequest.ProtoReflect.Descriptor instead.
+func (*RevokeBrowserSessionRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevokeBrowserSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeBrowserSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ok            bool                   `protobuf:"varint,1,opt,name=ok" json:"ok,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeBrowserSessionResponse) Reset() {
+	*x = RevokeBrowserSessionResponse{}
+	mi := &file_anton_v1_access_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeBrowserSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeBrowserSessionResponse) ProtoMessage() {}
+
+func (x *RevokeBrowserSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_access_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeBrowserSessionResponse.ProtoReflect.Descriptor instead.
+func (*RevokeBrowserSessionResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_access_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RevokeBrowserSessionResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
 var File_anton_v1_access_proto protoreflect.FileDescriptor
 
 const file_anton_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x15anton/v1/access.proto\x12\banton.v1\"\x12\n" +
-	"\x10GetCallerRequest\"\x1c\n" +
+	"\x15anton/v1/access.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"\x12\n" +
+	"\x10GetCallerRequest\"\x14\n" +
+	"\x12WatchCallerRequest\"\x94\x01\n" +
 	"\x06Caller\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind2J\n" +
-	"\rAccessService\x129\n" +
-	"\tGetCaller\x12\x1a.anton.v1.GetCallerRequest\x1a\x10.anton.v1.CallerB\x7f\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x17\n" +
+	"\aroom_id\x18\x03 \x01(\tR\x06roomId\x12\x16\n" +
+	"\x06handle\x18\x04 \x01(\tR\x06handle\x12\x1d\n" +
+	"\n" +
+	"token_kind\x18\x05 \x01(\tR\ttokenKind\x12\x16\n" +
+	"\x06scopes\x18\x06 \x03(\tR\x06scopes\"\x10\n" +
+	"\x0eSignOutRequest\"+\n" +
+	"\x0fSignOutResponse\x12\x18\n" +
+	"\arevoked\x18\x01 \x01(\bR\arevoked\"\x19\n" +
+	"\x17CreateLaunchCodeRequest\"D\n" +
+	"\n" +
+	"LaunchCode\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\"\n" +
+	"\rexpires_at_ms\x18\x02 \x01(\x01R\vexpiresAtMs\"N\n" +
+	"\x19OpenBrowserSessionRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\"<\n" +
+	"\x14OpenedBrowserSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\x1c\n" +
+	"\x1aListBrowserSessionsRequest\"S\n" +
+	"\x1bListBrowserSessionsResponse\x124\n" +
+	"\bsessions\x18\x01 \x03(\v2\x18.anton.v1.BrowserSessionR\bsessions\"\xbf\x01\n" +
+	"\x0eBrowserSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\x12\"\n" +
+	"\rcreated_at_ms\x18\x03 \x01(\x01R\vcreatedAtMs\x12\x1c\n" +
+	"\n" +
+	"used_at_ms\x18\x04 \x01(\x01R\busedAtMs\x12\"\n" +
+	"\rexpires_at_ms\x18\x05 \x01(\x01R\vexpiresAtMs\x12\x18\n" +
+	"\acurrent\x18\x06 \x01(\bR\acurrent\"3\n" +
+	"\x1bRevokeBrowserSessionRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\".\n" +
+	"\x1cRevokeBrowserSessionResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok2\xd7\x05\n" +
+	"\rAccessService\x12T\n" +
+	"\tGetCaller\x12\x1a.anton.v1.GetCallerRequest\x1a\x10.anton.v1.Caller\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/access/caller\x12?\n" +
+	"\vWatchCaller\x12\x1c.anton.v1.WatchCallerRequest\x1a\x10.anton.v1.Caller0\x01\x12[\n" +
+	"\aSignOut\x12\x18.anton.v1.SignOutRequest\x1a\x19.anton.v1.SignOutResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x13/v1/access/sign-out\x12l\n" +
+	"\x10CreateLaunchCode\x12!.anton.v1.CreateLaunchCodeRequest\x1a\x14.anton.v1.LaunchCode\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x17/v1/access/launch-codes\x12Y\n" +
+	"\x12OpenBrowserSession\x12#.anton.v1.OpenBrowserSessionRequest\x1a\x1e.anton.v1.OpenedBrowserSession\x12\x7f\n" +
+	"\x13ListBrowserSessions\x12$.anton.v1.ListBrowserSessionsRequest\x1a%.anton.v1.ListBrowserSessionsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/access/sessions\x12\x87\x01\n" +
+	"\x14RevokeBrowserSession\x12%.anton.v1.RevokeBrowserSessionRequest\x1a&.anton.v1.RevokeBrowserSessionResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/v1/access/sessions/{id}B\x7f\n" +
 	"\fcom.anton.v1B\vAccessProtoP\x01Z\x1canthill/gen/anton/v1;antonv1\xa2\x02\x03AXX\xaa\x02\bAnton.V1\xca\x02\bAnton\\V1\xe2\x02\x14Anton\\V1\\GPBMetadata\xea\x02\tAnton::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var (
@@ -126,19 +786,44 @@ func file_anton_v1_access_proto_rawDescGZIP() []byte {
 	return file_anton_v1_access_proto_rawDescData
 }
 
-var file_anton_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_anton_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_anton_v1_access_proto_goTypes = []any{
-	(*GetCallerRequest)(nil), // 0: anton.v1.GetCallerRequest
-	(*Caller)(nil),           // 1: anton.v1.Caller
+	(*GetCallerRequest)(nil),             // 0: anton.v1.GetCallerRequest
+	(*WatchCallerRequest)(nil),           // 1: anton.v1.WatchCallerRequest
+	(*Caller)(nil),                       // 2: anton.v1.Caller
+	(*SignOutRequest)(nil),               // 3: anton.v1.SignOutRequest
+	(*SignOutResponse)(nil),              // 4: anton.v1.SignOutResponse
+	(*CreateLaunchCodeRequest)(nil),      // 5: anton.v1.CreateLaunchCodeRequest
+	(*LaunchCode)(nil),                   // 6: anton.v1.LaunchCode
+	(*OpenBrowserSessionRequest)(nil),    // 7: anton.v1.OpenBrowserSessionRequest
+	(*OpenedBrowserSession)(nil),         // 8: anton.v1.OpenedBrowserSession
+	(*ListBrowserSessionsRequest)(nil),   // 9: anton.v1.ListBrowserSessionsRequest
+	(*ListBrowserSessionsResponse)(nil),  // 10: anton.v1.ListBrowserSessionsResponse
+	(*BrowserSession)(nil),               // 11: anton.v1.BrowserSession
+	(*RevokeBrowserSessionRequest)(nil),  // 12: anton.v1.RevokeBrowserSessionRequest
+	(*RevokeBrowserSessionResponse)(nil), // 13: anton.v1.RevokeBrowserSessionResponse
 }
 var file_anton_v1_access_proto_depIdxs = []int32{
-	0, // 0: anton.v1.AccessService.GetCaller:input_type -> anton.v1.GetCallerRequest
-	1, // 1: anton.v1.AccessService.GetCaller:output_type -> anton.v1.Caller
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	11, // 0: anton.v1.ListBrowserSessionsResponse.sessions:type_name -> anton.v1.BrowserSession
+	0,  // 1: anton.v1.AccessService.GetCaller:input_type -> anton.v1.GetCallerRequest
+	1,  // 2: anton.v1.AccessService.WatchCaller:input_type -> anton.v1.WatchCallerRequest
+	3,  // 3: anton.v1.AccessService.SignOut:input_type -> anton.v1.SignOutRequest
+	5,  // 4: anton.v1.AccessService.CreateLaunchCode:input_type -> anton.v1.CreateLaunchCodeRequest
+	7,  // 5: anton.v1.AccessService.OpenBrowserSession:input_type -> anton.v1.OpenBrowserSessionRequest
+	9,  // 6: anton.v1.AccessService.ListBrowserSessions:input_type -> anton.v1.ListBrowserSessionsRequest
+	12, // 7: anton.v1.AccessService.RevokeBrowserSession:input_type -> anton.v1.RevokeBrowserSessionRequest
+	2,  // 8: anton.v1.AccessService.GetCaller:output_type -> anton.v1.Caller
+	2,  // 9: anton.v1.AccessService.WatchCaller:output_type -> anton.v1.Caller
+	4,  // 10: anton.v1.AccessService.SignOut:output_type -> anton.v1.SignOutResponse
+	6,  // 11: anton.v1.AccessService.CreateLaunchCode:output_type -> anton.v1.LaunchCode
+	8,  // 12: anton.v1.AccessService.OpenBrowserSession:output_type -> anton.v1.OpenedBrowserSession
+	10, // 13: anton.v1.AccessService.ListBrowserSessions:output_type -> anton.v1.ListBrowserSessionsResponse
+	13, // 14: anton.v1.AccessService.RevokeBrowserSession:output_type -> anton.v1.RevokeBrowserSessionResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_access_proto_init() }
@@ -146,13 +831,14 @@ func file_anton_v1_access_proto_init() {
 	if File_anton_v1_access_proto != nil {
 		return
 	}
+	file_anton_v1_options_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_access_proto_rawDesc), len(file_anton_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

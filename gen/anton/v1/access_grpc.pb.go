@@ -19,17 +19,45 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccessService_GetCaller_FullMethodName = "/anton.v1.AccessService/GetCaller"
+	AccessService_GetCaller_FullMethodName            = "/anton.v1.AccessService/GetCaller"
+	AccessService_WatchCaller_FullMethodName          = "/anton.v1.AccessService/WatchCaller"
+	AccessService_SignOut_FullMethodName              = "/anton.v1.AccessService/SignOut"
+	AccessService_CreateLaunchCode_FullMethodName     = "/anton.v1.AccessService/CreateLaunchCode"
+	AccessService_OpenBrowserSession_FullMethodName   = "/anton.v1.AccessService/OpenBrowserSession"
+	AccessService_ListBrowserSessions_FullMethodName  = "/anton.v1.AccessService/ListBrowserSessions"
+	AccessService_RevokeBrowserSession_FullMethodName = "/anton.v1.AccessService/RevokeBrowserSession"
 )
 
 // AccessServiceClient is the client API for AccessService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Who is calling.
+// Who is calling, and the sessions of browsers.
+//
+// A caller shows the configured key, a room token (ant.v1.InvitesService) or, in
+// a browser, a session. A session is given for the code of a launch link, which
+// works once; it lasts while it is used and can be revoked.
 type AccessServiceClient interface {
 	// Tells the caller how it was recognised; UNAUTHENTICATED if it was not.
 	GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*Caller, error)
+	// The same, and then nothing more until the caller may no longer call: a room
+	// token or a session that is revoked or expires ends the stream at once, with
+	// UNAUTHENTICATED and the reason TOKEN_REVOKED, TOKEN_EXPIRED, SESSION_REVOKED
+	// or SESSION_EXPIRED. So do all streams of such a caller.
+	WatchCaller(ctx context.Context, in *WatchCallerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Caller], error)
+	// Revokes what the caller shows: its session or its room token. The configured
+	// key is not revoked by it.
+	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error)
+	// Makes the code of a launch link, GET /launch?code=…, which opens a session
+	// in the browser that follows it.
+	CreateLaunchCode(ctx context.Context, in *CreateLaunchCodeRequest, opts ...grpc.CallOption) (*LaunchCode, error)
+	// Opens a session for a launch code. Needs no key; the code is used up by it.
+	// REST: GET /launch?code=…, which hands the session to the browser as a cookie.
+	OpenBrowserSession(ctx context.Context, in *OpenBrowserSessionRequest, opts ...grpc.CallOption) (*OpenedBrowserSession, error)
+	// Sessions of browsers that are neither expired nor revoked, the newest first.
+	ListBrowserSessions(ctx context.Context, in *ListBrowserSessionsRequest, opts ...grpc.CallOption) (*ListBrowserSessionsResponse, error)
+	// Ends a browser's session, and its live streams. NOT_FOUND if there is none.
+	RevokeBrowserSession(ctx context.Context, in *RevokeBrowserSessionRequest, opts ...grpc.CallOption) (*RevokeBrowserSessionResponse, error)
 }
 
 type accessServiceClient struct {
@@ -50,14 +78,105 @@ func (c *accessServiceClient) GetCaller(ctx context.Context, in *GetCallerReques
 	return out, nil
 }
 
+func (c *accessServiceClient) WatchCaller(ctx context.Context, in *WatchCallerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Caller], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AccessService_ServiceDesc.Streams[0], AccessService_WatchCaller_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchCallerRequest, Caller]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AccessService_WatchCallerClient = grpc.ServerStreamingClient[Caller]
+
+func (c *accessServiceClient) SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignOutResponse)
+	err := c.cc.Invoke(ctx, AccessService_SignOut_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) CreateLaunchCode(ctx context.Context, in *CreateLaunchCodeRequest, opts ...grpc.CallOption) (*LaunchCode, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LaunchCode)
+	err := c.cc.Invoke(ctx, AccessService_CreateLaunchCode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) OpenBrowserSession(ctx context.Context, in *OpenBrowserSessionRequest, opts ...grpc.CallOption) (*OpenedBrowserSession, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenedBrowserSession)
+	err := c.cc.Invoke(ctx, AccessService_OpenBrowserSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) ListBrowserSessions(ctx context.Context, in *ListBrowserSessionsRequest, opts ...grpc.CallOption) (*ListBrowserSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBrowserSessionsResponse)
+	err := c.cc.Invoke(ctx, AccessService_ListBrowserSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) RevokeBrowserSession(ctx context.Context, in *RevokeBrowserSessionRequest, opts ...grpc.CallOption) (*RevokeBrowserSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeBrowserSessionResponse)
+	err := c.cc.Invoke(ctx, AccessService_RevokeBrowserSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccessServiceServer is the server API for AccessService service.
 // All implementations must embed UnimplementedAccessServiceServer
 // for forward compatibility.
 //
-// Who is calling.
+// Who is calling, and the sessions of browsers.
+//
+// A caller shows the configured key, a room token (ant.v1.InvitesService) or, in
+// a browser, a session. A session is given for the code of a launch link, which
+// works once; it lasts while it is used and can be revoked.
 type AccessServiceServer interface {
 	// Tells the caller how it was recognised; UNAUTHENTICATED if it was not.
 	GetCaller(context.Context, *GetCallerRequest) (*Caller, error)
+	// The same, and then nothing more until the caller may no longer call: a room
+	// token or a session that is revoked or expires ends the stream at once, with
+	// UNAUTHENTICATED and the reason TOKEN_REVOKED, TOKEN_EXPIRED, SESSION_REVOKED
+	// or SESSION_EXPIRED. So do all streams of such a caller.
+	WatchCaller(*WatchCallerRequest, grpc.ServerStreamingServer[Caller]) error
+	// Revokes what the caller shows: its session or its room token. The configured
+	// key is not revoked by it.
+	SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error)
+	// Makes the code of a launch link, GET /launch?code=…, which opens a session
+	// in the browser that follows it.
+	CreateLaunchCode(context.Context, *CreateLaunchCodeRequest) (*LaunchCode, error)
+	// Opens a session for a launch code. Needs no key; the code is used up by it.
+	// REST: GET /launch?code=…, which hands the session to the browser as a cookie.
+	OpenBrowserSession(context.Context, *OpenBrowserSessionRequest) (*OpenedBrowserSession, error)
+	// Sessions of browsers that are neither expired nor revoked, the newest first.
+	ListBrowserSessions(context.Context, *ListBrowserSessionsRequest) (*ListBrowserSessionsResponse, error)
+	// Ends a browser's session, and its live streams. NOT_FOUND if there is none.
+	RevokeBrowserSession(context.Context, *RevokeBrowserSessionRequest) (*RevokeBrowserSessionResponse, error)
 	mustEmbedUnimplementedAccessServiceServer()
 }
 
@@ -70,6 +189,24 @@ type UnimplementedAccessServiceServer struct{}
 
 func (UnimplementedAccessServiceServer) GetCaller(context.Context, *GetCallerRequest) (*Caller, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCaller not implemented")
+}
+func (UnimplementedAccessServiceServer) WatchCaller(*WatchCallerRequest, grpc.ServerStreamingServer[Caller]) error {
+	return status.Error(codes.Unimplemented, "method WatchCaller not implemented")
+}
+func (UnimplementedAccessServiceServer) SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignOut not implemented")
+}
+func (UnimplementedAccessServiceServer) CreateLaunchCode(context.Context, *CreateLaunchCodeRequest) (*LaunchCode, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLaunchCode not implemented")
+}
+func (UnimplementedAccessServiceServer) OpenBrowserSession(context.Context, *OpenBrowserSessionRequest) (*OpenedBrowserSession, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenBrowserSession not implemented")
+}
+func (UnimplementedAccessServiceServer) ListBrowserSessions(context.Context, *ListBrowserSessionsRequest) (*ListBrowserSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBrowserSessions not implemented")
+}
+func (UnimplementedAccessServiceServer) RevokeBrowserSession(context.Context, *RevokeBrowserSessionRequest) (*RevokeBrowserSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeBrowserSession not implemented")
 }
 func (UnimplementedAccessServiceServer) mustEmbedUnimplementedAccessServiceServer() {}
 func (UnimplementedAccessServiceServer) testEmbeddedByValue()                       {}
@@ -110,6 +247,107 @@ func _AccessService_GetCaller_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_WatchCaller_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchCallerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AccessServiceServer).WatchCaller(m, &grpc.GenericServerStream[WatchCallerRequest, Caller]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AccessService_WatchCallerServer = grpc.ServerStreamingServer[Caller]
+
+func _AccessService_SignOut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignOutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).SignOut(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_SignOut_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).SignOut(ctx, req.(*SignOutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_CreateLaunchCode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLaunchCodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).CreateLaunchCode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_CreateLaunchCode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).CreateLaunchCode(ctx, req.(*CreateLaunchCodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_OpenBrowserSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenBrowserSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).OpenBrowserSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_OpenBrowserSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).OpenBrowserSession(ctx, req.(*OpenBrowserSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_ListBrowserSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBrowserSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).ListBrowserSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_ListBrowserSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).ListBrowserSessions(ctx, req.(*ListBrowserSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_RevokeBrowserSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeBrowserSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).RevokeBrowserSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_RevokeBrowserSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).RevokeBrowserSession(ctx, req.(*RevokeBrowserSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccessService_ServiceDesc is the grpc.ServiceDesc for AccessService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -121,7 +359,33 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetCaller",
 			Handler:    _AccessService_GetCaller_Handler,
 		},
+		{
+			MethodName: "SignOut",
+			Handler:    _AccessService_SignOut_Handler,
+		},
+		{
+			MethodName: "CreateLaunchCode",
+			Handler:    _AccessService_CreateLaunchCode_Handler,
+		},
+		{
+			MethodName: "OpenBrowserSession",
+			Handler:    _AccessService_OpenBrowserSession_Handler,
+		},
+		{
+			MethodName: "ListBrowserSessions",
+			Handler:    _AccessService_ListBrowserSessions_Handler,
+		},
+		{
+			MethodName: "RevokeBrowserSession",
+			Handler:    _AccessService_RevokeBrowserSession_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchCaller",
+			Handler:       _AccessService_WatchCaller_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "anton/v1/access.proto",
 }

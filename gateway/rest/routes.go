@@ -1,4 +1,4 @@
-package anton
+package rest
 
 import (
 	"net/http"
@@ -11,17 +11,15 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-
-	antonv1 "anthill/gen/anton/v1"
 )
 
-// handler serves a route by hand, with its decoded path parameters.
-type handler func(w http.ResponseWriter, r *http.Request, params map[string]string)
+// Handler serves a route by hand, with its decoded path parameters.
+type Handler func(w http.ResponseWriter, r *http.Request, params map[string]string)
 
-// routes knows every route of the dialect: those of the proto's HTTP rules and
+// Routes knows every route of a dialect: those of the proto's HTTP rules and
 // those served by hand. The generated mux does not tell an unknown path from a
 // wrong method.
-type routes struct {
+type Routes struct {
 	list   []*route
 	byHand []*route
 	tails  []string // last literal before a "**", as "/files"
@@ -30,14 +28,13 @@ type routes struct {
 type route struct {
 	method   string
 	segments []string
-	handle   handler // nil: generated
+	handle   Handler // nil: generated
 }
 
-// newRoutes reads the HTTP rules of the package's services.
-func newRoutes() *routes {
-	t := &routes{}
-	files := protoregistry.GlobalFiles
-	files.RangeFilesByPackage(antonv1.File_anton_v1_health_proto.Package(), func(f protoreflect.FileDescriptor) bool {
+// NewRoutes reads the HTTP rules of the services of a proto package.
+func NewRoutes(pkg protoreflect.FullName) *Routes {
+	t := &Routes{}
+	protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
 			for j := range methods.Len() {
@@ -52,7 +49,7 @@ func newRoutes() *routes {
 	return t
 }
 
-func (t *routes) addRule(rule *annotations.HttpRule) {
+func (t *Routes) addRule(rule *annotations.HttpRule) {
 	switch p := rule.Pattern.(type) {
 	case *annotations.HttpRule_Get:
 		t.add(http.MethodGet, p.Get, nil)
@@ -70,7 +67,7 @@ func (t *routes) addRule(rule *annotations.HttpRule) {
 	}
 }
 
-func (t *routes) add(method, pattern string, handle handler) *route {
+func (t *Routes) add(method, pattern string, handle Handler) *route {
 	r := &route{method: method, segments: strings.Split(pattern[1:], "/"), handle: handle}
 	t.list = append(t.list, r)
 	if n := len(r.segments); n > 1 && strings.HasSuffix(r.segments[n-1], "=**}") {
@@ -81,9 +78,9 @@ func (t *routes) add(method, pattern string, handle handler) *route {
 	return r
 }
 
-// unsure says whether the generated mux could take a path for another one: it
-// lets a path end where a parameter should be, and splits parameters at %2F.
-func (t *routes) unsure(path string) bool {
+// Unsure says whether the generated mux could take a path for another one: it
+// lets a path end, or go on, where a parameter should be, and splits parameters at %2F.
+func (t *Routes) Unsure(path string) bool {
 	if len(path) > 1 && path[len(path)-1] == '/' {
 		return true
 	}
@@ -92,16 +89,17 @@ func (t *routes) unsure(path string) bool {
 			return true
 		}
 	}
-	return strings.Contains(path, "%2F") || strings.Contains(path, "%2f")
+	return strings.Contains(path, "//") || strings.Contains(path, "%2F") || strings.Contains(path, "%2f")
 }
 
-func (t *routes) addHand(method, pattern string, handle handler) {
+// AddHand adds a route that is served by hand. Patterns are those of HTTP rules.
+func (t *Routes) AddHand(method, pattern string, handle Handler) {
 	t.byHand = append(t.byHand, t.add(method, pattern, handle))
 }
 
-// hand finds the handler of an escaped path that is served by hand, and its
+// Hand finds the handler of an escaped path that is served by hand, and its
 // decoded parameters. Of several routes the one with the most literals is meant.
-func (t *routes) hand(method, path string) (handler, map[string]string) {
+func (t *Routes) Hand(method, path string) (Handler, map[string]string) {
 	for _, r := range t.byHand {
 		if r.method != method {
 			continue
@@ -117,7 +115,7 @@ func (t *routes) hand(method, path string) (handler, map[string]string) {
 }
 
 // literal says whether a generated route is the path itself.
-func (t *routes) literal(method, path string) bool {
+func (t *Routes) literal(method, path string) bool {
 	for _, r := range t.list {
 		if r.handle == nil && r.method == method {
 			if params, ok := r.match(path); ok && params == nil {
@@ -128,8 +126,8 @@ func (t *routes) literal(method, path string) bool {
 	return false
 }
 
-// methods lists what a path can be asked with.
-func (t *routes) methods(path string) []string {
+// Methods lists what a path can be asked with.
+func (t *Routes) Methods(path string) []string {
 	var out []string
 	for _, r := range t.list {
 		if _, ok := r.match(path); ok && !slices.Contains(out, r.method) {

@@ -1,4 +1,4 @@
-package anton
+package rest
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ func FuzzDropBlanks(f *testing.F) {
 		if !json.Valid(in) || bytes.ContainsAny(in, "\t\r\n") || json.Compact(&want, in) != nil {
 			return
 		}
-		if got := dropBlanks(bytes.Clone(in)); !bytes.Equal(got, want.Bytes()) {
+		if got := DropBlanks(bytes.Clone(in)); !bytes.Equal(got, want.Bytes()) {
 			t.Errorf("%q became %q, want %q", in, got, want.Bytes())
 		}
 	})

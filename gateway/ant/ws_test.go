@@ -1,0 +1,587 @@
+package ant_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"anthill/gateway"
+	"anthill/gateway/ant"
+	antv1 "anthill/gen/ant/v1"
+	antonv1 "anthill/gen/anton/v1"
+)
+
+// backend stands in for the services: a log of events, and who is there.
+type backend struct {
+	antv1.UnimplementedEventsServiceServer
+	antv1.UnimplementedParticipantsServiceServer
+	antv1.UnimplementedSessionsServiceServer
+	antonv1.UnimplementedAccessServiceServer
+	people chan string
+	revoke chan struct{}
+
+	mu     sync.Mutex
+	grant  *antv1.Grant
+	log    []*antv1.Event
+	oldest uint64
+	grown  chan struct{} // closed when the log grows
+	relay  chan struct{} // the relay sends while it is closed; nil: it does
+}
+
+const secret = "the relay's"
+
+func (b *backend) add(list ...*antv1.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range list {
+		e.Seq, e.Epoch = uint64(len(b.log)+1), 7
+		b.log = append(b.log, e)
+	}
+	close(b.grown)
+	b.grown = make(chan struct{})
+}
+
+// Relay implements antv1.EventsServiceServer.
+func (b *backend) Relay(_ *antv1.RelayRequest, s grpc.ServerStreamingServer[antv1.EventBatch]) error {
+	if md, _ := metadata.FromIncomingContext(s.Context()); !slices.Equal(md.Get("x-anthill-relay"), []string{secret}) {
+		return status.Error(codes.PermissionDenied, "no")
+	}
+	b.mu.Lock()
+	at := len(b.log)
+	b.mu.Unlock()
+	if err := s.Send(&antv1.EventBatch{Seq: uint64(at), Events: []*antv1.Event{{Seq: uint64(at), Event: &antv1.Event_Ready{Ready: &antv1.Ready{}}}}}); err != nil {
+		return err
+	}
+	for {
+		b.mu.Lock()
+		list, grown, gate := slices.Clone(b.log[at:]), b.grown, b.relay
+		b.mu.Unlock()
+		if gate != nil {
+			select {
+			case <-gate:
+			case <-s.Context().Done():
+				return s.Context().Err()
+			}
+		}
+		if len(list) > 0 {
+			at += len(list)
+			if err := s.Send(&antv1.EventBatch{Seq: uint64(at), Events: list}); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-grown:
+		case <-s.Context().Done():
+			return s.Context().Err()
+		}
+	}
+}
+
+// ListEvents implements antv1.EventsServiceServer.
+func (b *backend) ListEvents(_ context.Context, q *antv1.ListEventsRequest) (*antv1.EventPage, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	head := uint64(len(b.log))
+	if q.Since == nil {
+		return &antv1.EventPage{Seq: head, Epoch: 7, End: true}, nil
+	}
+	page := &antv1.EventPage{Seq: *q.Since, Epoch: 7}
+	if *q.Since+1 < b.oldest || *q.Since > head || q.Epoch != 0 && q.Epoch != 7 {
+		page.Seq = max(b.oldest, 1) - 1
+		page.Events = append(page.Events, &antv1.Event{Seq: page.Seq, Epoch: 7,
+			Event: &antv1.Event_Resync{Resync: &antv1.Resync{OldestSeq: page.Seq + 1}}})
+	}
+	for range 10 { // pages are small, so that there are many
+		if page.Seq == head {
+			break
+		}
+		e := b.log[page.Seq]
+		page.Seq++
+		if slices.Contains(q.SessionIds, e.SessionId) || e.GetSessionsChanged() != nil && (q.Sessions || e.GetSessionsChanged().Everyone) {
+			page.Events = append(page.Events, e)
+		}
+	}
+	page.End = page.Seq == head
+	return page, nil
+}
+
+// GetGrant implements antv1.EventsServiceServer.
+func (b *backend) GetGrant(ctx context.Context, _ *antv1.GetGrantRequest) (*antv1.Grant, error) {
+	if md, _ := metadata.FromIncomingContext(ctx); slices.Contains(md.Get("x-api-key"), "wrong") {
+		return nil, status.Error(codes.Unauthenticated, "no key")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &antv1.Grant{All: b.grant.All, SessionId: b.grant.SessionId, Revocable: b.grant.Revocable, Seq: uint64(len(b.log)), Epoch: 7}, nil
+}
+
+// GetCaller implements antonv1.AccessServiceServer.
+func (b *backend) GetCaller(context.Context, *antonv1.GetCallerRequest) (*antonv1.Caller, error) {
+	return &antonv1.Caller{}, nil
+}
+
+// WatchCaller implements antonv1.AccessServiceServer.
+func (b *backend) WatchCaller(_ *antonv1.WatchCallerRequest, s grpc.ServerStreamingServer[antonv1.Caller]) error {
+	if err := s.Send(&antonv1.Caller{}); err != nil {
+		return err
+	}
+	select {
+	case <-s.Context().Done():
+		return s.Context().Err()
+	case <-b.revoke:
+		st, err := status.New(codes.Unauthenticated, "over").WithDetails(&errdetails.ErrorInfo{Reason: "TOKEN_EXPIRED"})
+		return errors.Join(err, st.Err())
+	}
+}
+
+// SetPresence implements antv1.ParticipantsServiceServer.
+func (b *backend) SetPresence(_ context.Context, q *antv1.SetPresenceRequest) (*antv1.SetPresenceResponse, error) {
+	b.people <- fmt.Sprintf("%s %s %t", q.SessionId, q.Handle, q.Left)
+	return &antv1.SetPresenceResponse{}, nil
+}
+
+// GetSession implements antv1.SessionsServiceServer.
+func (b *backend) GetSession(_ context.Context, q *antv1.GetSessionRequest) (*antv1.Session, error) {
+	if q.Id != "terminal" && q.Id != "chat" {
+		return nil, status.Error(codes.NotFound, "none")
+	}
+	return &antv1.Session{Id: q.Id, Type: q.Id}, nil
+}
+
+type setup struct {
+	*backend
+	*httptest.Server
+	shutdown func()
+}
+
+func start(t *testing.T) *setup {
+	t.Helper()
+	b := &backend{people: make(chan string, 100), revoke: make(chan struct{}), grown: make(chan struct{}), grant: &antv1.Grant{All: true}, oldest: 1}
+	pass := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		return next(ctx, req)
+	}
+	channel := gateway.InProcess(func(r grpc.ServiceRegistrar) {
+		antv1.RegisterEventsServiceServer(r, b)
+		antv1.RegisterParticipantsServiceServer(r, b)
+		antv1.RegisterSessionsServiceServer(r, b)
+		antonv1.RegisterAccessServiceServer(r, b)
+	}, pass, func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(srv, s)
+	})
+	h, err := ant.New(t.Context(), ant.Options{Channel: channel, RelaySecret: secret, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &setup{backend: b, Server: httptest.NewServer(h)}
+	s.shutdown = sync.OnceFunc(func() { h.Shutdown(context.Background()) })
+	t.Cleanup(func() { s.shutdown(); s.Close() })
+	return s
+}
+
+// client is a socket that has been greeted.
+type client struct {
+	t *testing.T
+	*websocket.Conn
+	greeting map[string]any
+}
+
+func (s *setup) dial(t *testing.T, query string) *client {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), s.URL+"/ws"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() }) // most have ended already
+	c := &client{t: t, Conn: conn}
+	c.greeting = c.next()
+	if c.greeting["type"] != "build_id" || c.greeting["buildId"] == "" {
+		t.Fatalf("the first frame is %v", c.greeting)
+	}
+	return c
+}
+
+func (c *client) say(format string, args ...any) {
+	c.t.Helper()
+	if err := c.Write(c.t.Context(), websocket.MessageText, fmt.Appendf(nil, format, args...)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) next() map[string]any {
+	c.t.Helper()
+	_, b, err := c.Read(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(b, &m); err != nil {
+		c.t.Fatalf("%q: %v", b, err)
+	}
+	return m
+}
+
+// want reads frames, given as "type room seq"; "x" stands for no room or no seq.
+func (c *client) want(list ...string) {
+	c.t.Helper()
+	for _, w := range list {
+		m := c.next()
+		room, seq := "x", "x"
+		if r, ok := m["room"].(string); ok {
+			room = r
+		}
+		if n, ok := m["seq"].(float64); ok {
+			seq = fmt.Sprint(n)
+		}
+		if got := fmt.Sprintf("%v %s %s", m["type"], room, seq); got != w {
+			c.t.Fatalf("got %q, want %q: %v", got, w, m)
+		}
+	}
+}
+
+// settled is when all frames before have had their effect: they are taken in order.
+func (c *client) settled() {
+	c.t.Helper()
+	c.say(`{"type":"check_health","sessionId":"settled"}`)
+	c.want("session_health x x")
+}
+
+func pinned(room string) *antv1.Event {
+	return &antv1.Event{SessionId: room, Event: &antv1.Event_MessagePinned{MessagePinned: &antv1.MessagePinned{Id: "m", Pinned: true}}}
+}
+
+func changed(everyone bool) *antv1.Event {
+	return &antv1.Event{Event: &antv1.Event_SessionsChanged{SessionsChanged: &antv1.SessionsChanged{Everyone: everyone}}}
+}
+
+func TestOneSocketManyRooms(t *testing.T) {
+	s := start(t)
+	s.add(pinned("a"))
+	c := s.dial(t, "")
+	if c.greeting["seq"] != 1.0 || c.greeting["epoch"] != 7.0 {
+		t.Errorf("greeted with %v", c.greeting)
+	}
+	c.say(`{"type":"join_session","sessionId":"a"}`)
+	c.say(`{"type":"join_session","sessionId":"b"}`)
+	c.say(`{"type":"join_session","sessionId":"a"}`)
+	c.settled()
+	s.add(pinned("a"), pinned("c"), pinned("b"), pinned("a"), changed(false), changed(true))
+	c.want("message_pinned a 2", "message_pinned b 4", "message_pinned a 5", "sessions_changed x 7")
+	c.say(`{"type":"leave_session","sessionId":"a"}`)
+	c.settled()
+	s.add(pinned("a"), pinned("b"))
+	c.want("message_pinned b 9")
+}
+
+func TestResume(t *testing.T) {
+	s := start(t)
+	for range 25 {
+		s.add(pinned("a"), pinned("b"))
+	}
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"a","since":10,"epoch":7}`)
+	for seq := 11; seq <= 50; seq += 2 {
+		c.want(fmt.Sprintf("message_pinned a %d", seq))
+	}
+	s.add(pinned("a"))
+	c.want("message_pinned a 51")
+	c.say(`{"type":"join_session","sessionId":"a","since":50}`) // again, as asked
+	c.want("message_pinned a 51")
+}
+
+// A room joins while the relay lags behind the log, or runs ahead of what was
+// read; many rooms at once, each with its own cursor; while events come.
+func TestResumeUnderLoad(t *testing.T) {
+	s := start(t)
+	const rooms, n = 8, 400
+	var writing sync.WaitGroup
+	add := func(count int) {
+		for i := range count {
+			s.add(pinned(fmt.Sprint(i % rooms)))
+		}
+	}
+	add(n)
+	writing.Go(func() { add(n) })
+	var all []*client
+	for range 20 {
+		c := s.dial(t, "")
+		for room := range rooms {
+			c.say(`{"type":"join_session","sessionId":"%d","since":%d}`, room, room*10)
+		}
+		all = append(all, c)
+	}
+	writing.Wait()
+	for _, c := range all {
+		last, got := [rooms]uint64{}, 0
+		want := 0
+		for room := range rooms {
+			last[room] = uint64(room * 10)
+			for i := range n { // event i of each half has seq i+1 and goes to room i%rooms
+				if i%rooms == room {
+					if uint64(i+1) > last[room] {
+						want++
+					}
+					want++
+				}
+			}
+		}
+		for ; got < want; got++ {
+			m := c.next()
+			var room int
+			if _, err := fmt.Sscan(m["room"].(string), &room); err != nil {
+				t.Fatal(err)
+			}
+			seq := uint64(m["seq"].(float64))
+			next := last[room] + 1
+			for int(next-1)%n%rooms != room {
+				next++
+			}
+			if seq != next {
+				t.Fatalf("room %d: event %d after %d, want %d", room, seq, last[room], next)
+			}
+			last[room] = seq
+		}
+		c.settled()
+	}
+}
+
+// A client that joins the same room again and again, from where it is, still gets
+// every event once.
+func TestJoiningAgainWhileCatchingUp(t *testing.T) {
+	s := start(t)
+	const n = 300
+	for range n {
+		s.add(pinned("a"))
+	}
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"a","since":0}`)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for range n {
+			s.add(pinned("a"))
+		}
+	})
+	seen := uint64(0)
+	see := func(m map[string]any) {
+		t.Helper()
+		if seen++; m["seq"] != float64(seen) {
+			t.Fatalf("event %v, want %d", m["seq"], seen)
+		}
+	}
+	for seen < 2*n {
+		for range min(5, 2*n-seen) {
+			see(c.next())
+		}
+		c.say(`{"type":"leave_session","sessionId":"a"}`)
+		c.say(`{"type":"check_health","sessionId":"left"}`)
+		for m := c.next(); m["type"] != "session_health"; m = c.next() {
+			see(m)
+		}
+		c.say(`{"type":"join_session","sessionId":"a","since":%d}`, seen)
+	}
+	writing.Wait()
+}
+
+func TestRelayThatLags(t *testing.T) {
+	s := start(t)
+	first := s.dial(t, "") // the relay runs
+	first.say(`{"type":"join_session","sessionId":"a"}`)
+	first.settled()
+	gate := make(chan struct{})
+	s.mu.Lock()
+	s.relay = gate
+	s.mu.Unlock()
+	s.add(pinned("a")) // may pass, or wait at the gate
+	s.add(pinned("a"), pinned("a"))
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"a"}`) // has nothing to do with what was before
+	c.settled()
+	s.add(pinned("a"))
+	close(gate)
+	first.want("message_pinned a 1", "message_pinned a 2", "message_pinned a 3", "message_pinned a 4")
+	c.want("message_pinned a 4")
+}
+
+func TestCursorThatDoesNotHold(t *testing.T) {
+	s := start(t)
+	s.add(pinned("a"), pinned("a"), pinned("a"))
+	s.oldest = 3
+	for name, join := range map[string]string{
+		"trimmed":     `{"type":"join_session","sessionId":"a","since":1}`,
+		"ahead":       `{"type":"join_session","sessionId":"a","since":99}`,
+		"other epoch": `{"type":"join_session","sessionId":"a","since":3,"epoch":8}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := s.dial(t, "")
+			c.say("%s", join)
+			m := c.next()
+			if m["type"] != "resync" || m["room"] != "a" || m["seq"] != 2.0 || m["oldestSeq"] != 3.0 || m["truncated"] != true {
+				t.Errorf("got %v", m)
+			}
+			c.want("message_pinned a 3")
+		})
+	}
+}
+
+func TestListOfSessions(t *testing.T) {
+	s := start(t)
+	s.add(changed(false), changed(true))
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"__ant_sessions__","since":0}`)
+	c.want("sessions_changed x 1", "sessions_changed x 2")
+	s.add(changed(true), changed(false))
+	c.want("sessions_changed x 3", "sessions_changed x 4") // each once, though it is among everybody too
+	c.say(`{"type":"join_session","sessionId":"__ant_sessions__","since":0}`)
+	c.want("sessions_changed x 1", "sessions_changed x 2", "sessions_changed x 4") // 3 was live, and for everybody
+}
+
+func TestPresence(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"a","handle":"@james"}`)
+	c.say(`{"type":"join_session","sessionId":"b"}`)
+	c.say(`{"type":"join_session","sessionId":"a"}`) // still james
+	c.say(`{"type":"presence_ping"}`)
+	c.say(`{"type":"presence_ping"}`)
+	c.say(`{"type":"join_session","sessionId":"a","handle":"@jim"}`)
+	c.settled()
+	if err := c.Conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a @james false", "a @james false", "a @james true", "a @jim false", "a @jim true"} {
+		if got := <-s.people; got != want {
+			t.Fatalf("presence %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTerminalsThatAreNotLive(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	c.say(`{"type":"join_session","sessionId":"terminal","spawnPty":true,"cols":80,"rows":24}`)
+	if m := c.next(); m["type"] != "session_health" || m["alive"] != false || m["unavailable"] != true || m["sessionId"] != "terminal" {
+		t.Errorf("got %v", m)
+	}
+	for _, silent := range []string{
+		`{"type":"join_session","sessionId":"chat","spawnPty":true}`,
+		`{"type":"join_session","sessionId":"nowhere","spawnPty":true}`,
+		`{"type":"terminal_input","sessionId":"terminal","data":"ls\r"}`,
+		`{"type":"terminal_resize","sessionId":"terminal","cols":80,"rows":24}`,
+	} {
+		c.say("%s", silent)
+	}
+	c.say(`{"type":"check_health","sessionId":"terminal"}`)
+	if m := c.next(); m["type"] != "session_health" || m["alive"] != false || m["unavailable"] != nil {
+		t.Errorf("got %v", m)
+	}
+	for _, size := range []string{`0`, `-1`, `1e9`, `1.5`, `"80"`, `null`, `[]`, `1001`} {
+		c.say(`{"type":"terminal_resize","sessionId":"terminal","cols":%s,"rows":24}`, size)
+		if m := c.next(); m["type"] != "error" || m["error"] != "invalid_size" {
+			t.Errorf("%s: %v", size, m)
+		}
+	}
+}
+
+func TestFramesThatAreIgnored(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	for _, f := range []string{
+		``, `{`, `null`, `[]`, `"x"`, `5`, `{}`, `{"type":5}`, `{"type":"nothing"}`, `{"type":"join_session"}`,
+		`{"type":"join_session","sessionId":""}`, `{"type":"join_session","sessionId":5}`, `{"type":"join_session","sessionId":"a","since":-1}`,
+		`{"type":"join_session","sessionId":"a","since":"1"}`, `{"type":"join_session","sessionId":"` + strings.Repeat("a", 129) + `"}`,
+		`{"type":"join_session","sessionId":"\u0000"}`, `{"type":"join_session","sessionId":"ä"}`, `{"type":"leave_session","sessionId":"never-joined"}`, `{"type":"check_chrome","sessionId":"a","line":"x"}`, strings.Repeat("[", 100_000),
+	} {
+		c.say("%s", f)
+	}
+	c.settled()
+	s.add(pinned("a"), changed(true))
+	c.want("sessions_changed x 2") // and nothing of a
+}
+
+func TestLimits(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	for i := range 1001 {
+		c.say(`{"type":"join_session","sessionId":"%d"}`, i)
+	}
+	if m := c.next(); m["error"] != "too_many_rooms" || m["sessionId"] != "1000" {
+		t.Errorf("got %v", m)
+	}
+	c.say(`{"type":"join_session","sessionId":"0","handle":"%s"}`, strings.Repeat("x", 129))
+	if m := c.next(); m["error"] != "invalid_handle" {
+		t.Errorf("got %v", m)
+	}
+}
+
+func TestGuest(t *testing.T) {
+	s := start(t)
+	s.grant = &antv1.Grant{SessionId: "mine", Revocable: true}
+	c := s.dial(t, "")
+	for _, f := range []string{`{"type":"join_session","sessionId":"other"}`, `{"type":"join_session","sessionId":"__ant_sessions__"}`,
+		`{"type":"check_health","sessionId":"other"}`, `{"type":"anything","sessionId":"other"}`} {
+		c.say("%s", f)
+		if m := c.next(); m["error"] != "token_room_mismatch" || m["scope"] != "mine" {
+			t.Errorf("%s: %v", f, m)
+		}
+	}
+	c.say(`{"type":"join_session","sessionId":"mine"}`)
+	c.say(`{"type":"check_health","sessionId":"mine"}`)
+	c.want("session_health x x")
+	s.add(changed(true), pinned("other"), pinned("mine"))
+	c.want("message_pinned mine 3")
+	close(s.revoke)
+	if m := c.next(); m["type"] != "closed" || m["reason"] != "expired" {
+		t.Errorf("got %v", m)
+	}
+	_, _, err := c.Read(t.Context())
+	if websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := c.Read(context.Background())
+		ended <- err
+	}()
+	s.shutdown()
+	if err := <-ended; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestHandshakesThatAreRefused(t *testing.T) {
+	s := start(t)
+	for query, want := range map[string]int{"?apiKey=wrong": http.StatusUnauthorized, "?token=wrong": http.StatusUnauthorized} {
+		_, resp, err := websocket.Dial(t.Context(), s.URL+"/ws"+query, nil)
+		if err == nil || resp == nil || resp.StatusCode != want {
+			t.Errorf("%s: %v %v", query, resp, err)
+		}
+	}
+	resp, err := http.Get(s.URL + "/ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing is left to read
+	if resp.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("without an upgrade: %d", resp.StatusCode)
+	}
+}

@@ -1,0 +1,86 @@
+package access
+
+import (
+	antv1 "anthill/gen/ant/v1"
+	antonv1 "anthill/gen/anton/v1"
+)
+
+// need is what a method asks of its caller. The zero one lets the fewest pass.
+type need uint8
+
+const (
+	admin    need = iota // the key, a browser's session, or anybody where no key is configured
+	keyless              // nobody in particular
+	known                // anybody who is recognised
+	read                 // as admin, or a guest of the room with this scope
+	write                //
+	terminal             //
+	relay                // this process's own door to WebSockets, which shows its secret
+)
+
+// rule is what a method needs of its callers.
+type rule struct {
+	need need
+	room string   // field of the request that names the room, or rooms, of a guest
+	zero []string // fields that a guest must not set: they reach beyond the room
+}
+
+// rules are by full method name. What is not here is for admins: a method of the
+// ANT API, where guests call, must be here nevertheless, so that it is a decision.
+var rules = map[string]rule{
+	antonv1.HealthService_GetHealth_FullMethodName:          {need: keyless},
+	antonv1.AccessService_OpenBrowserSession_FullMethodName: {need: keyless}, // by the code of a launch link
+	antonv1.AccessService_GetCaller_FullMethodName:          {need: known},
+	antonv1.AccessService_WatchCaller_FullMethodName:        {need: known},
+	antonv1.AccessService_SignOut_FullMethodName:            {need: known},
+
+	antonv1.HealthService_GetBanner_FullMethodName:            {need: admin},
+	antonv1.HealthService_GetBrowseStatus_FullMethodName:      {need: admin},
+	antonv1.AccessService_CreateLaunchCode_FullMethodName:     {need: admin},
+	antonv1.AccessService_ListBrowserSessions_FullMethodName:  {need: admin},
+	antonv1.AccessService_RevokeBrowserSession_FullMethodName: {need: admin},
+
+	antv1.InvitesService_CreateInvite_FullMethodName:   {need: admin},
+	antv1.InvitesService_ListInvites_FullMethodName:    {need: admin},
+	antv1.InvitesService_RevokeInvite_FullMethodName:   {need: admin},
+	antv1.InvitesService_ExchangeInvite_FullMethodName: {need: keyless}, // by the invite
+	antv1.InvitesService_ListTokens_FullMethodName:     {need: admin},
+	antv1.InvitesService_RevokeToken_FullMethodName:    {need: admin},
+
+	antv1.HealthService_GetHealth_FullMethodName: {need: admin}, // it names sessions
+
+	antv1.SessionsService_ListSessions_FullMethodName:   {need: admin},
+	antv1.SessionsService_CreateSession_FullMethodName:  {need: admin},
+	antv1.SessionsService_GetSession_FullMethodName:     {need: read, room: "id"},
+	antv1.SessionsService_UpdateSession_FullMethodName:  {need: admin},
+	antv1.SessionsService_DeleteSession_FullMethodName:  {need: admin},
+	antv1.SessionsService_RestoreSession_FullMethodName: {need: admin},
+	antv1.SessionsService_SetHandle_FullMethodName:      {need: admin},
+	antv1.SessionsService_SetCliFlag_FullMethodName:     {need: admin},
+	antv1.SessionsService_OrderSessions_FullMethodName:  {need: admin},
+
+	antv1.MessagesService_ListMessages_FullMethodName:       {need: read, room: "session_id"},
+	antv1.MessagesService_PostMessage_FullMethodName:        {need: write, room: "session_id"},
+	antv1.MessagesService_UpdateMessage_FullMethodName:      {need: admin},
+	antv1.MessagesService_DeleteMessage_FullMethodName:      {need: admin},
+	antv1.MessagesService_PinMessage_FullMethodName:         {need: write, room: "session_id"},
+	antv1.MessagesService_ListDeliveries_FullMethodName:     {need: read, room: "session_id"},
+	antv1.MessagesService_GetRoomSettings_FullMethodName:    {need: read, room: "session_id"},
+	antv1.MessagesService_UpdateRoomSettings_FullMethodName: {need: admin},
+
+	antv1.ParticipantsService_ListParticipants_FullMethodName:  {need: read, room: "room_id"},
+	antv1.ParticipantsService_AddParticipant_FullMethodName:    {need: admin},
+	antv1.ParticipantsService_UpdateParticipant_FullMethodName: {need: admin},
+	antv1.ParticipantsService_RemoveParticipant_FullMethodName: {need: admin},
+	antv1.ParticipantsService_GetPresence_FullMethodName:       {need: read, room: "session_id"},
+	antv1.ParticipantsService_SetPresence_FullMethodName:       {need: read, room: "session_id"}, // who reads is there
+	antv1.ParticipantsService_SetTyping_FullMethodName:         {need: write, room: "session_id"},
+
+	antv1.SearchService_SearchMessages_FullMethodName: {need: admin},
+	antv1.SearchService_SearchRoom_FullMethodName:     {need: read, room: "session_id"},
+
+	antv1.EventsService_Subscribe_FullMethodName:  {need: read, room: "session_ids", zero: []string{"all", "sessions"}},
+	antv1.EventsService_ListEvents_FullMethodName: {need: read, room: "session_ids", zero: []string{"all", "sessions"}},
+	antv1.EventsService_GetGrant_FullMethodName:   {need: known},
+	antv1.EventsService_Relay_FullMethodName:      {need: relay},
+}

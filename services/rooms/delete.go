@@ -1,0 +1,73 @@
+package rooms
+
+import (
+	"context"
+
+	"anthill/services/internal/store"
+	"anthill/services/internal/store/key"
+)
+
+// DeleteSession removes all that a session had here: its messages as a room, its
+// part in other rooms, what it was owed as a terminal. The session reads as gone
+// already, so nothing is added meanwhile. Idempotent; it may be called again after
+// a failure or a restart.
+func (r *Room) DeleteSession(ctx context.Context, id string) error {
+	r.present.drop(id)
+	// Bodies first: as long as some are left, the rows that lead to them are, too.
+	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
+		return err
+	}
+	for _, all := range []key.Key{messagesOf(id), deliveriesOf(id), breaksOf(id), onceOf(id), onceRingOf(id),
+		postersOf(id), key.Of("ant_focus").Str(id), owedTo(id), countKey(id), stateKey(id)} {
+		if err := deleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
+			return err
+		}
+	}
+	if err := r.deleteMembers(ctx, func(rd store.Reader) ([]*member, error) {
+		return collect(members.Scan(rd, store.ScanOptions{Prefix: key.Key(nil).Str(id), Limit: memberBatch}))
+	}); err != nil {
+		return err
+	}
+	return r.deleteMembers(ctx, func(rd store.Reader) ([]*member, error) {
+		return collect(members.ScanIndex(rd, "session", store.ScanOptions{Prefix: key.Key(nil).Str(id), Limit: memberBatch}))
+	})
+}
+
+// memberBatch members, with their index entries and queues, fit into a transaction.
+const memberBatch = 10
+
+func (r *Room) deleteMembers(ctx context.Context, next func(store.Reader) ([]*member, error)) error {
+	for {
+		n := 0
+		err := r.opt.Main.Update(ctx, func(tx store.Tx) error {
+			list, err := next(tx)
+			if err != nil {
+				return err
+			}
+			n = len(list)
+			for _, m := range list {
+				tx.Delete(queueKey(m.Room, m.Session))
+				if _, err := members.Delete(tx, memberKey(m.Room, m.Session)); err != nil {
+					return err
+				}
+				if err := leaveCount(tx, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || n < memberBatch {
+			return err
+		}
+	}
+}
+
+// leaveCount takes a member out of its room's count.
+func leaveCount(tx store.Tx, m *member) error {
+	st, err := load[roomState](tx, stateKey(m.Room))
+	if err != nil || st == nil || st.Members == 0 {
+		return err
+	}
+	st.Members--
+	return save(tx, stateKey(m.Room), st)
+}

@@ -1,0 +1,64 @@
+package rooms
+
+import (
+	antv1 "anthill/gen/ant/v1"
+)
+
+// view is a message as the published API shows it.
+func (m *message) view() *antv1.Message {
+	return &antv1.Message{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: m.Content, Format: m.Format,
+		Status: "complete", SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo),
+		MsgType: m.Type, Meta: m.Meta, CreatedAt: wireTime(m.At), Pinned: flag(m.Pinned),
+		BroadcastState: m.broadcast(), BroadcastAttempts: int32(m.Attempts), Seq: float64(m.Seq)}
+}
+
+// event is a message as streams show it.
+func (m *message) event() *antv1.MessageCreated {
+	return &antv1.MessageCreated{Id: m.ID, Role: m.Role, Content: m.Content, Format: m.Format, Status: "complete",
+		SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo), MsgType: m.Type,
+		Meta: m.Meta, CreatedAt: wireTime(m.At)}
+}
+
+func (m *message) broadcast() string {
+	if m.Owed > 0 {
+		return "pending"
+	}
+	return "done"
+}
+
+func flag(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (p *posted) view() *antv1.PostMessageResponse {
+	m := p.m
+	v := &antv1.PostMessageResponse{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: m.Content, Format: m.Format,
+		Status: "complete", SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo),
+		MsgType: m.Type, Meta: m.Meta, CreatedAt: wireTime(m.At), BroadcastState: "pending", Seq: float64(m.Seq),
+		Pinned: flag(m.Pinned), FirstPost: p.first, DryRun: p.dry, Replayed: p.replayed,
+		Deliveries: viewDeliveries(m, p.deliveries)}
+	if p.first {
+		hint := firstPostHint
+		v.Hint = &hint
+	}
+	if p.dry {
+		v.Status, v.BroadcastState, v.Deliveries[0].Delivered, v.Deliveries[0].State = statePlanned, statePlanned, false, statePlanned
+	}
+	return v
+}
+
+// viewDeliveries begins with what is true of every message: whoever watches the
+// room got it.
+func viewDeliveries(m *message, list []delivery) []*antv1.Delivery {
+	out := []*antv1.Delivery{{Adapter: viaRoom, TargetId: m.Room, Delivered: true, State: stateDelivered,
+		Attempt: 1, AttemptedAt: wireTime(m.At)}}
+	for _, d := range list {
+		out = append(out, &antv1.Delivery{Adapter: d.Adapter, TargetId: d.Target, Delivered: d.Delivered,
+			Error: orNull(d.Words), State: d.State, Reason: d.Reason, Handle: orNull(d.Handle),
+			Attempt: int32(d.Attempt), AttemptedAt: wireTime(d.At), ExpiresAt: wireTimeOrNull(d.Expires)})
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"anthill/services/internal/store"
+	"anthill/services/internal/store/key"
+)
+
+// lookAgain is how often the room looks for what has become due by itself.
+const lookAgain = 5 * time.Second
+
+// work does what the room owes: retained deliveries, ends of focus, removals. It
+// reads everything from the store, so it goes on where an earlier run stopped.
+func (r *Room) work() {
+	defer r.workers.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.base.Done():
+			return
+		case <-r.wake:
+		case <-timer.C:
+		}
+		err := errors.Join(r.sweepBodies(r.base), r.endFocuses(r.base), r.deliverAll(r.base))
+		if err != nil && r.base.Err() == nil {
+			r.opt.Log.Warn("work on rooms failed, will be tried again", "error", err)
+		}
+		timer.Reset(r.rest())
+	}
+}
+
+// rest is how long nothing is due.
+func (r *Room) rest() time.Duration {
+	wait := lookAgain
+	err := r.opt.Main.View(r.base, func(rd store.Reader) error {
+		for m, err := range members.ScanIndex(rd, "focus", store.ScanOptions{Limit: 1}) {
+			if err != nil {
+				return err
+			}
+			wait = min(wait, time.Unix(0, m.Focus.Expires).Sub(r.opt.Now()))
+		}
+		return nil
+	})
+	if err != nil {
+		return lookAgain
+	}
+	return max(wait, 10*time.Millisecond)
+}
+
+// deliverAll goes through the terminals that are owed something: what has expired
+// is given up, those that are live get the rest.
+func (r *Room) deliverAll(ctx context.Context) error {
+	all := store.Prefix(key.Of("ant_owed"))
+	var failed error
+	for start := all.Start; ; {
+		terminal, due := "", false
+		err := r.opt.Main.View(ctx, func(rd store.Reader) error {
+			terminal, due = "", false
+			for k := range rd.Scan(store.Range{Start: start, End: all.End}) {
+				p := key.Parse(k)
+				p.Str()
+				terminal = p.Str()
+				if err := p.Err(); err != nil {
+					return err
+				}
+				o, err := firstOwed(rd, terminal)
+				due = o != nil && o.due(r.opt.Now().UnixNano(), r.live(terminal))
+				return err
+			}
+			return nil
+		})
+		if err != nil || terminal == "" {
+			return errors.Join(failed, err)
+		}
+		start = store.Prefix(owedTo(terminal)).End
+		if !due {
+			continue
+		}
+		// One terminal that fails does not keep the others waiting.
+		failed = errors.Join(failed, r.deliver(ctx, terminal))
+	}
+}
