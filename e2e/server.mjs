@@ -5,6 +5,34 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
+/** The answer of a route, which must be 200: JSON unless it is another kind of text. */
+export async function call(url, method = 'GET', body = undefined) {
+  const multipart = body instanceof FormData;
+  const answer = await fetch(url, {
+    method, body: multipart || body === undefined ? body : JSON.stringify(body),
+    headers: multipart || body === undefined ? {} : { 'Content-Type': 'application/json' },
+  });
+  const text = await answer.text();
+  if (answer.status !== 200) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+  return answer.headers.get('Content-Type').startsWith('application/json') ? JSON.parse(text) : text;
+}
+
+/** An answer's server-sent events as they come: {event, data}, byte for byte. */
+export async function* events(answer) {
+  if (answer.status !== 200) throw new Error(`${answer.url}: ${answer.status} ${await answer.text()}`);
+  let rest = '';
+  for await (const piece of answer.body.pipeThrough(new TextDecoderStream())) {
+    const blocks = (rest + piece).split('\n\n');
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const [, event, data] = block.match(/^(?:event: (.*)\n)?data: (.*)$/) ?? [];
+      if (data !== undefined) yield { event, data };
+      else if (!block.startsWith(':')) throw new Error(`${answer.url} sends ${block}`);
+    }
+  }
+  if (rest !== '') throw new Error(`${answer.url} ends within an event: ${rest}`);
+}
+
 const binary = resolve(import.meta.dirname, process.env.ANTHILL_BINARY ?? '../bin/anthill');
 
 /** The files below dir that contain the text. */

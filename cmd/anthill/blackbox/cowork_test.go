@@ -146,3 +146,40 @@ func TestLimitsOfATurn(t *testing.T) {
 	broken := start(t, withModel(p), withEnv("ANTON_MAX_TOOL_ROUNDS=many"))
 	broken.post("/v1/responses", object{"input": "q"}).refused(http.StatusBadRequest, "ANTON_MAX_TOOL_ROUNDS must be a number from 1 to 1000.")
 }
+
+// Who adds deltas up gets the whole answer with its paragraphs; an SDK, which
+// goes by items, gets each text as it is, and whole snapshots.
+func TestTextsAroundATool(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, func(c *call) {
+		if len(c.results()) > 0 {
+			c.say("It is empty.")
+			return
+		}
+		c.text("I look.").tool(0, "c1", "list_files", `{}`).finish("tool_calls")
+	})
+	s := start(t, withModel(p))
+	for name, tc := range map[string]struct {
+		header http.Header
+		deltas string
+		whole  bool
+	}{
+		"desktop client": {http.Header{}, "I look.\n\nIt is empty.", false},
+		"SDK":            {headers("X-Stainless-Lang", "js"), "I look.It is empty.", true},
+	} {
+		tn := s.ask(object{"input": "look"}, tc.header).turn()
+		deltas, snapshots := "", 0
+		for _, f := range tn.frames {
+			if f.Type == "response.output_text.delta" {
+				deltas += *f.Delta
+			}
+			var r response
+			if f.ThoughtRole != "" && json.Unmarshal(f.Response, &r) == nil && len(r.Output) > 0 {
+				snapshots++
+			}
+		}
+		if deltas != tc.deltas || tn.final.OutputText != "I look.\n\nIt is empty." || (snapshots > 0) != tc.whole {
+			t.Errorf("%s: deltas %q, output_text %q, %d snapshots with output", name, deltas, tn.final.OutputText, snapshots)
+		}
+	}
+}
