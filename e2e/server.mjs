@@ -33,7 +33,7 @@ export async function* events(answer) {
   if (rest !== '') throw new Error(`${answer.url} ends within an event: ${rest}`);
 }
 
-const binary = resolve(import.meta.dirname, process.env.ANTHILL_BINARY ?? '../bin/anthill');
+export const binary = resolve(import.meta.dirname, process.env.ANTHILL_BINARY ?? '../bin/anthill');
 
 /** The files below dir that contain the text. */
 export async function filesWith(dir, text) {
@@ -48,22 +48,31 @@ export async function filesWith(dir, text) {
 /**
  * Runs `anthill serve` until the test ends, which fails if the program did not
  * end well, complained, or wrote a key of its environment anywhere. `stop` ends it
- * earlier; `log` is what it wrote so far, `home` its HOME, with the data directory
- * `data` in it.
+ * earlier, `crash` kills it and starts it again in its home and on its port; `log`
+ * is what it wrote so far, `home` its HOME, with the data directory `data` in it.
  */
 export async function serve(t, env = {}) {
   const home = await mkdtemp(join(tmpdir(), 'anthill-e2e-'));
-  const child = spawn(binary, ['serve', '--port', '0'], {
-    env: { PATH: process.env.PATH, HOME: home, ANTHILL_HOME: join(home, 'data'), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
   let log = '';
-  child.stderr.on('data', (d) => { log += d; });
-  child.stdout.on('data', (d) => { log += d; });
-  const exited = new Promise((done, fail) => {
-    child.once('close', (code, signal) => done(code ?? signal));
-    child.once('error', fail);
-  });
+  let child;
+  let exited;
+  const start = async (port) => {
+    child = spawn(binary, ['serve', '--port', port], {
+      env: { PATH: process.env.PATH, HOME: home, ANTHILL_HOME: join(home, 'data'), ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stderr.on('data', (d) => { log += d; });
+    child.stdout.on('data', (d) => { log += d; });
+    exited = new Promise((done, fail) => {
+      child.once('close', (code, signal) => done(code ?? signal));
+      child.once('error', fail);
+    });
+    const line = await new Promise((done, fail) => {
+      createInterface({ input: child.stdout }).once('line', done);
+      exited.then((code) => fail(new Error(`anthill exited with ${code}:\n${log}`)), fail);
+    });
+    return line.match(/http:\/\/(\S+)$/);
+  };
   const stop = async () => {
     child.kill('SIGTERM');
     const code = await exited;
@@ -83,10 +92,11 @@ export async function serve(t, env = {}) {
       await rm(home, { recursive: true, force: true });
     }
   });
-  const first = new Promise((done, fail) => {
-    createInterface({ input: child.stdout }).once('line', done);
-    exited.then((code) => fail(new Error(`anthill exited with ${code}:\n${log}`)), fail);
-  });
-  const url = (await first).match(/http:\/\/(\S+)$/);
-  return { url: url[0], address: url[1], home, stop, log: () => log };
+  const [url, address] = await start('0');
+  const crash = async () => {
+    child.kill('SIGKILL');
+    await exited;
+    await start(address.split(':').at(-1));
+  };
+  return { url, address, home, stop, crash, log: () => log };
 }
