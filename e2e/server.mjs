@@ -25,9 +25,9 @@ export async function* events(answer) {
     const blocks = (rest + piece).split('\n\n');
     rest = blocks.pop();
     for (const block of blocks) {
-      const [, event, data] = block.match(/^(?:event: (.*)\n)?data: (.*)$/) ?? [];
+      const [, event, data] = block.match(/^(?:id: \d+\n)?(?:event: (.*)\n)?data: (.*)$/) ?? [];
       if (data !== undefined) yield { event, data };
-      else if (!block.startsWith(':')) throw new Error(`${answer.url} sends ${block}`);
+      else if (!/^(:|id: \d+$)/.test(block)) throw new Error(`${answer.url} sends ${block}`);
     }
   }
   if (rest !== '') throw new Error(`${answer.url} ends within an event: ${rest}`);

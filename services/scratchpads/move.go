@@ -43,9 +43,6 @@ func (r *Room) move(ctx context.Context, rec *record, projectID string) error {
 	}
 	cause := &kernel.Cause{Status: kernel.StatusCancelled, Text: "The conversation was moved to another project."}
 	return r.alone(ctx, rec, cause, func(p *pad) error {
-		if err := r.forget(ctx, p, cause); err != nil {
-			return err
-		}
 		now := r.now()
 		_, err := r.change(ctx, rec.ID, rec.Name, func(rec *record) {
 			rec.ProjectID, rec.Used = projectID, now
@@ -53,6 +50,6 @@ func (r *Room) move(ctx context.Context, rec *record, projectID string) error {
 				rec.Lost = lostToMoving
 			}
 		})
-		return err
+		return errors.Join(err, r.forget(ctx, p, cause))
 	})
 }
