@@ -1,5 +1,6 @@
 // A model provider for the server under test: aimock, and a wire in front of it
 // that remembers what was sent and can hold an answer back or replace it.
+import assert from 'node:assert/strict';
 import { createServer, request as ask } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { LLMock } from '@copilotkit/aimock';
@@ -107,3 +108,56 @@ export function transcript(request) {
 /** The system prompt of a chat completions request. */
 export const systemPrompt = (request) =>
   request.body.messages.filter((m) => m.role === 'system' || m.role === 'developer').map((m) => JSON.stringify(m.content)).join('\n');
+
+/** Gives the next requests to the model these answers, in this order. */
+export function script({ mock, requests }, ...answers) {
+  const from = requests.length + 1;
+  answers.forEach((answer, i) => mock.on({ predicate: () => requests.length === from + i }, answer));
+}
+
+/**
+ * What a request hands to the model besides its system prompt, the same in every
+ * protocol: {role, text}, {role, image}, {call, name, input}, {result, text}.
+ */
+export function exchange({ path, body }) {
+  const said = (role) => (part) => (part.text === undefined ? { role, image: part.source?.data ?? part.image_url?.url ?? part.image_url } : { role, text: part.text });
+  const parts = (content) => (typeof content === 'string' ? [{ text: content }] : content ?? []);
+  const words = (content) => parts(content).map((part) => part.text ?? '').join('');
+  if (path === protocols.openai) {
+    return body.input.flatMap((item) => {
+      switch (item.type ?? 'message') {
+        case 'message': return ['system', 'developer'].includes(item.role) ? [] : parts(item.content).map(said(item.role));
+        case 'function_call': return [{ call: item.call_id, name: item.name, input: JSON.parse(item.arguments) }];
+        case 'function_call_output': return [{ result: item.call_id, text: words(item.output) }];
+      }
+      return [];
+    });
+  }
+  return body.messages.flatMap((message) => {
+    if (message.role === 'system' || message.role === 'developer') return [];
+    if (message.role === 'tool') return [{ result: message.tool_call_id, text: words(message.content) }];
+    const calls = (message.tool_calls ?? []).map((c) => ({ call: c.id, name: c.function.name, input: JSON.parse(c.function.arguments) }));
+    const content = parts(message.content).filter((part) => part.type !== 'thinking').map((part) => {
+      if (part.type === 'tool_use') return { call: part.id, name: part.name, input: part.input };
+      if (part.type === 'tool_result') return { result: part.tool_use_id, text: words(part.content) };
+      return said(message.role)(part);
+    });
+    return [...content, ...calls];
+  });
+}
+
+/**
+ * Fails unless each call in a request has its result right behind it, and each
+ * result its call. Returns the request's parts.
+ */
+export function paired(request) {
+  const all = exchange(request);
+  const open = [];
+  for (const part of all) {
+    if (part.call) open.push(part.call);
+    else if (part.result) assert.ok(open.includes(part.result) && open.splice(open.indexOf(part.result), 1), `${part.result} has no call in ${JSON.stringify(all)}`);
+    else assert.deepEqual(open, [], `calls without results in ${JSON.stringify(all)}`);
+  }
+  assert.deepEqual(open, [], `calls without results in ${JSON.stringify(all)}`);
+  return all;
+}

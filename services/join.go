@@ -98,6 +98,18 @@ func (m *models) Close(context.Context) error {
 // any other name is for the configured provider to know, and the offline one
 // answers to all of them.
 func (m *models) choose(ctx context.Context, requested string) (conversations.Model, error) {
+	limits, err := m.settings.Limits()
+	if err != nil {
+		return conversations.Model{}, err
+	}
+	chosen, err := m.chosen(ctx, requested)
+	chosen.MaxTokens = limits.MaxTokens
+	chosen.Limits = agent.Limits{Rounds: limits.Rounds, Continuations: limits.Continuations, Tokens: limits.Tokens,
+		NudgeAt: limits.NudgeAt, ErrorsOfOneTool: limits.Errors}
+	return chosen, err
+}
+
+func (m *models) chosen(ctx context.Context, requested string) (conversations.Model, error) {
 	set, err := m.settings.Model(ctx)
 	if err != nil {
 		return conversations.Model{}, err

@@ -27,7 +27,8 @@ func (p projectsFor) Open(ctx context.Context, o conversations.Opening) (convers
 	if o.ConversationID == "" { // nothing of the turn is kept: nowhere to keep a pad or to credit an artifact to
 		return w, func() { p.closeFolder(folder, o.ProjectID) }, nil
 	}
-	w.Tools = append(w.Tools, p.pads.Tool(scratchpads.ToolOptions{ProjectID: o.ProjectID, ConversationID: o.ConversationID}))
+	w.Tools = append(w.Tools, p.pads.Tool(scratchpads.ToolOptions{ProjectID: o.ProjectID, ConversationID: o.ConversationID,
+		Pictures: true})) // a model that cannot see is asked without
 	w.Tools = append(w.Tools, p.room.ArtifactTools(folder)...)
 	finish, err := p.room.TrackArtifacts(ctx, folder)
 	if err != nil {
@@ -83,4 +84,9 @@ func (p projectsFor) Attached(ctx context.Context, projectID, conversationID str
 // DeleteConversation implements conversations.Dependents.
 func (p projectsFor) DeleteConversation(ctx context.Context, id string) error {
 	return errors.Join(p.pads.DeleteConversation(ctx, id), p.room.DeleteSession(ctx, id))
+}
+
+// MoveConversation implements conversations.Dependents.
+func (p projectsFor) MoveConversation(ctx context.Context, id, projectID string) error {
+	return errors.Join(p.pads.MoveConversation(ctx, id, projectID), p.room.MoveSession(ctx, id, projectID))
 }

@@ -20,6 +20,7 @@ const questionMax = 8 << 20
 
 type askFlags struct {
 	server, conversation, project, model string
+	files                                []string
 	json                                 bool
 }
 
@@ -30,8 +31,12 @@ func newAsk(v *viper.Viper) *cobra.Command {
 		Short: "Ask the agent and stream its answer",
 		Long: `Ask the running server and stream the answer to the terminal. What the agent
 does meanwhile goes to standard error, so that a pipe gets the answer alone.
-A question of "-" is read from standard input. Ctrl-C stops the turn.`,
+A question of "-" is read from standard input. Ctrl-C stops the turn.
+
+Files that come with the question are uploaded first, and read by the server
+before it answers.`,
 		Example: `  anthill ask "Summarise notes.md"
+  anthill ask --file data.csv "profile this"
   anthill ask --conversation trip "And what did I forget?"
   anthill ask --json "List the files" | jq .`,
 		Args: cobra.MinimumNArgs(1),
@@ -55,6 +60,7 @@ A question of "-" is read from standard input. Ctrl-C stops the turn.`,
 	c.Flags().StringVarP(&f.conversation, "conversation", "c", "", "go on in this conversation, or begin it under this id")
 	c.Flags().StringVarP(&f.project, "project", "p", "", "project of a new conversation (default the active one)")
 	c.Flags().StringVarP(&f.model, "model", "m", "", "model instead of the configured one")
+	c.Flags().StringArrayVarP(&f.files, "file", "f", nil, "attach the file at `PATH`; repeatable")
 	c.Flags().BoolVar(&f.json, "json", false, "print every event as one line of JSON")
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	completeFlags(c, map[string]cobra.CompletionFunc{
@@ -72,15 +78,30 @@ func ask(ctx context.Context, cfg config, f askFlags, question string, out, prog
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is left to lose
+	up := &uploader{conn: conn, progress: progress}
+	if err := up.attach(ctx, f); err != nil {
+		return err
+	}
+	err = converse(ctx, conn, f, question, up.ids, &printer{out: out, progress: progress, json: f.json})
+	if _, refused := errors.AsType[errRefused](err); refused {
+		up.takeBack(ctx)
+	}
+	return err
+}
+
+// errRefused says that the server began no turn.
+type errRefused struct{ error }
+
+// converse asks and prints what comes. An errRefused began no turn.
+func converse(ctx context.Context, conn *client, f askFlags, question string, attached []string, p *printer) error {
 	call := conn.with(context.WithoutCancel(ctx))
 	client := antonv1.NewResponsesServiceClient(conn)
 	stream, err := client.CreateResponse(call, &antonv1.CreateResponseRequest{
-		Model: f.model, Conversation: f.conversation, Project: f.project,
+		Model: f.model, Conversation: f.conversation, Project: f.project, AttachmentIds: attached,
 		Input: []*antonv1.InputItem{{Role: "user", Text: question}}})
 	if err != nil {
-		return conn.explain(err)
+		return errRefused{conn.explain(err)}
 	}
-	p := &printer{out: out, progress: progress, json: f.json}
 	// Ctrl-C stops the turn, not only this program; its last event still comes.
 	unhook := context.AfterFunc(ctx, func() {
 		stop, done := context.WithTimeout(call, 5*time.Second)
@@ -94,6 +115,9 @@ func ask(ctx context.Context, cfg config, f askFlags, question string, out, prog
 		ev, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return p.end()
+		}
+		if err != nil && p.last == nil {
+			return errRefused{conn.explain(err)}
 		}
 		if err != nil {
 			return conn.explain(err)

@@ -49,11 +49,21 @@ func (p *printer) print(ev *antonv1.ResponseEvent) error {
 		}
 	case *antonv1.ResponseEvent_OutputTextDelta:
 		return p.say(e.OutputTextDelta.Delta)
+	case *antonv1.ResponseEvent_Thought:
+		if e.Thought.Phase == "scratchpad_start" {
+			return p.note("  · scratchpad: %s", briefly(e.Thought.Message))
+		}
 	case *antonv1.ResponseEvent_ToolArgumentsDone:
-		return p.note("  · %s %s", p.calls[e.ToolArgumentsDone.ItemId], e.ToolArgumentsDone.Arguments)
+		if p.calls[e.ToolArgumentsDone.ItemId] == "scratchpad" { // it says itself what it does
+			return nil
+		}
+		return p.note("  · %s %s", p.calls[e.ToolArgumentsDone.ItemId], briefly(e.ToolArgumentsDone.Arguments))
 	case *antonv1.ResponseEvent_OutputItemDone:
 		if t := e.OutputItemDone.Item.GetTool(); t.GetError() != "" {
 			return p.note("  ! %s: %s", t.Name, firstLine(t.Error))
+		}
+		if c := e.OutputItemDone.Item.GetCode(); c != nil && e.OutputItemDone.Item.Status == "failed" {
+			return p.note("  ! scratchpad: %s", lastLine(c.Logs))
 		}
 	}
 	if t := ev.GetOutputItemAdded().GetItem().GetTool(); t != nil {
@@ -63,6 +73,17 @@ func (p *printer) print(ev *antonv1.ResponseEvent) error {
 		p.calls[ev.GetOutputItemAdded().Item.Id] = t.Name
 	}
 	return nil
+}
+
+const briefMost = 200 // characters
+
+// briefly is a text on one line, cut if it is long.
+func briefly(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > briefMost {
+		text = string(runes[:briefMost]) + "…"
+	}
+	return text
 }
 
 func (p *printer) say(text string) error {
@@ -112,4 +133,9 @@ func printable(s string) string {
 func firstLine(s string) string {
 	head, _, _ := strings.Cut(s, "\n")
 	return head
+}
+
+func lastLine(s string) string {
+	s = strings.TrimRight(s, "\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
 }

@@ -177,12 +177,8 @@ func newChatView(first *antonv1.ResponseEvent) *chatView {
 // take reads the next event and says what is new in the message.
 func (c *chatView) take(ev *antonv1.ResponseEvent) []chatDelta {
 	switch e := ev.Event.(type) {
-	case *antonv1.ResponseEvent_OutputItemAdded:
-		if e.OutputItemAdded.Item.GetMessage() != nil && c.text.Len() > 0 {
-			return c.say("\n\n")
-		}
 	case *antonv1.ResponseEvent_OutputTextDelta:
-		return c.say(e.OutputTextDelta.Delta)
+		return c.say(paragraph(e.OutputTextDelta))
 	case *antonv1.ResponseEvent_ReasoningDelta:
 		c.reasoning.WriteString(e.ReasoningDelta.Delta)
 		return []chatDelta{{Reasoning: e.ReasoningDelta.Delta}}

@@ -27,6 +27,7 @@ var statusByReason = map[string]int{
 	"PROJECT_BUSY":       http.StatusConflict,
 	"BACKUP_RUNNING":     http.StatusConflict,
 	"SCRATCHPAD_BUSY":    http.StatusConflict,
+	"SCRATCHPAD_CLOSED":  http.StatusConflict,
 	"SETTINGS_NOT_SAVED": http.StatusInternalServerError, // anton.md 6
 	"SETTINGS_TOO_LARGE": http.StatusRequestEntityTooLarge,
 	"BODY_TOO_LARGE":     http.StatusRequestEntityTooLarge,

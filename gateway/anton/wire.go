@@ -411,6 +411,15 @@ func (c caller) frame(ev *antonv1.ResponseEvent) (name string, data []byte, err 
 	return name, data, err
 }
 
+// paragraph is a delta of the whole answer, in which the texts of its items are
+// paragraphs.
+func paragraph(d *antonv1.OutputTextDelta) string {
+	if d.Paragraph {
+		return "\n\n" + d.Delta
+	}
+	return d.Delta
+}
+
 func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 	h := func(t string) head {
 		name = t
@@ -446,7 +455,13 @@ func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 		if label == "" {
 			label = t.Content
 		}
-		v = wireThought{head: h("response.in_progress"), Response: viewResponse(t.Response),
+		resp := viewResponse(t.Response)
+		if !c.sdk && !c.codex {
+			// An SDK replaces its snapshot with this one and needs all of it; to the
+			// others it would make a turn's frames grow with the square of their number.
+			resp.Output, resp.OutputText = []any{}, ""
+		}
+		v = wireThought{head: h("response.in_progress"), Response: resp,
 			ThoughtRole: t.ThoughtRole, Content: t.Content, Label: label, Phase: t.Phase, Message: t.Message,
 			EtaSeconds: t.EtaSeconds, ToolUseID: t.ToolUseId, ToolName: t.ToolName,
 			ToolAction: t.ToolAction, Subtype: t.Subtype, CellStatus: t.CellStatus}
@@ -462,7 +477,11 @@ func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 		v = wirePartEvent{h("response.content_part.done"), p.ItemId, p.OutputIndex, p.ContentIndex, textPart(p.Text)}
 	case *antonv1.ResponseEvent_OutputTextDelta:
 		d := e.OutputTextDelta
-		v = wireDelta{h("response.output_text.delta"), d.ItemId, d.OutputIndex, d.ContentIndex, d.Delta, []any{}}
+		delta := d.Delta
+		if !c.sdk { // who knows no items adds all deltas up
+			delta = paragraph(d)
+		}
+		v = wireDelta{h("response.output_text.delta"), d.ItemId, d.OutputIndex, d.ContentIndex, delta, []any{}}
 	case *antonv1.ResponseEvent_OutputTextDone:
 		d := e.OutputTextDone
 		v = wireTextDone{h("response.output_text.done"), d.ItemId, d.OutputIndex, d.ContentIndex, d.Text, []any{}}

@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"encoding/json"
+	"strings"
 
 	antonv1 "anthill/gen/anton/v1"
 	"anthill/services/internal/agent"
@@ -67,21 +68,50 @@ func (c *recorder) cellResult(call agent.ToolCall, r agent.ToolResult) error {
 	}
 	t := &antonv1.Thought{ThoughtRole: "thought.scratchpad.result", Content: r.View, ToolUseId: call.ID,
 		ToolName: call.Name, ToolAction: in.Action}
-	if t.Content == "" {
+	switch {
+	case in.Action == "exec":
+		t.Content, t.CellStatus = shownCell(in, r)
+	case t.Content == "":
 		t.Content = r.Content
 	}
-	if in.Action == "exec" {
-		t.CellStatus = "ok"
-		var cell struct {
-			Status string  `json:"status"`
-			Error  *string `json:"error"`
-		}
-		switch {
-		case json.Unmarshal([]byte(r.View), &cell) == nil && cell.Status != "":
-			t.CellStatus = cell.Status
-		case r.IsError || cell.Error != nil:
-			t.CellStatus = "error"
-		}
-	}
 	return c.think(t)
+}
+
+// shownCell is a cell as JSON, with its status. One that never came to run has
+// the reason as its error.
+func shownCell(in cellInput, r agent.ToolResult) (shown, status string) {
+	if status := cellStatus(r); status != "" {
+		return r.View, status
+	}
+	cell := struct {
+		Code          string  `json:"code"`
+		Stdout        string  `json:"stdout"`
+		Stderr        string  `json:"stderr"`
+		Error         *string `json:"error"`
+		Description   string  `json:"description"`
+		EstimatedTime string  `json:"estimated_time"`
+		Logs          string  `json:"logs"`
+	}{Code: clip(in.Code, contentMax/8)} // a byte has up to six in JSON
+	text := clip(strings.ToValidUTF8(r.Content, "\uFFFD"), 4<<10)
+	if status = "ok"; r.IsError {
+		status, cell.Error = "error", &text
+	} else {
+		cell.Stdout = text
+	}
+	b, err := json.Marshal(cell)
+	if err != nil {
+		return text, status // texts always encode
+	}
+	return string(b), status
+}
+
+// cellStatus is that of the cell which a tool shows; "" if it shows none.
+func cellStatus(r agent.ToolResult) string {
+	var cell struct {
+		Status string `json:"status"`
+	}
+	if json.Unmarshal([]byte(r.View), &cell) != nil {
+		return ""
+	}
+	return cell.Status
 }

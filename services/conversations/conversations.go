@@ -179,7 +179,9 @@ func (r *Room) UpdateConversation(ctx context.Context, q *antonv1.UpdateConversa
 			if p == nil || *q.Project == "" {
 				return noProject(*q.Project)
 			}
-			c.ProjectID = p.ID
+			if err := r.moveTo(tx, c, p.ID); err != nil {
+				return err
+			}
 		}
 		if q.DisabledConnections != nil {
 			c.Muted = muted
@@ -193,6 +195,9 @@ func (r *Room) UpdateConversation(ctx context.Context, q *antonv1.UpdateConversa
 	})
 	if err == nil && v == nil {
 		err = errNoConversation
+	}
+	if err == nil && q.Project != nil {
+		r.carryAlong(context.WithoutCancel(ctx), v.Id)
 	}
 	return v, err
 }

@@ -43,7 +43,7 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 	if _, err := r.cancelTurn(ctx, id); err != nil {
 		return true, err
 	}
-	r.wakeDeleter()
+	r.wakeWorker()
 	return true, nil
 }
 
@@ -88,7 +88,7 @@ func (r *Room) DeleteProject(ctx context.Context, projectID string) error {
 	}
 }
 
-func (r *Room) wakeDeleter() {
+func (r *Room) wakeWorker() {
 	select {
 	case r.work <- struct{}{}:
 	default:
@@ -110,9 +110,11 @@ func (r *Room) deleteLoop() {
 		case <-r.work:
 		case <-retry.C:
 		}
-		if err := r.deleteAll(r.base); err != nil && r.base.Err() == nil {
-			r.opt.Log.Warn("deletion failed, will be tried again", "error", err)
-			retry.Reset(10 * time.Second)
+		for what, do := range map[string]func(context.Context) error{"move": r.moveAll, "deletion": r.deleteAll} {
+			if err := do(r.base); err != nil && r.base.Err() == nil {
+				r.opt.Log.Warn(what+" failed, will be tried again", "error", err)
+				retry.Reset(10 * time.Second)
+			}
 		}
 	}
 }

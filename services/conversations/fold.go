@@ -15,6 +15,7 @@ type fold struct {
 	resp  *antonv1.Response // without output; items has it
 	items []*foldItem
 	ended bool
+	said  bool // some text stands in it
 }
 
 type foldItem struct {
@@ -74,6 +75,8 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 		e.ContentPartDone.ItemId, e.ContentPartDone.Text = it.id, it.text.String()
 	case *antonv1.ResponseEvent_OutputTextDelta:
 		it := f.item(e.OutputTextDelta.OutputIndex)
+		e.OutputTextDelta.Paragraph = it.text.Len() == 0 && f.said && e.OutputTextDelta.Delta != ""
+		f.said = f.said || e.OutputTextDelta.Delta != ""
 		it.text.WriteString(e.OutputTextDelta.Delta)
 		e.OutputTextDelta.ItemId = it.id
 	case *antonv1.ResponseEvent_OutputTextDone:

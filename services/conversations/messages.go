@@ -199,7 +199,7 @@ func (r *Room) dropTurn(ctx context.Context, convID, id string, emptied bool) (d
 	if err != nil {
 		return d, err
 	}
-	r.wakeDeleter()
+	r.wakeWorker()
 	if d.wasFirst && (d.turnsLeft > 0 || !emptied) {
 		return d, r.refreshPreview(ctx, convID, d.first)
 	}

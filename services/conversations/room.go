@@ -68,6 +68,8 @@ type Attached struct {
 type Dependents interface {
 	// DeleteConversation forgets it. Idempotent.
 	DeleteConversation(ctx context.Context, conversationID string) error
+	// MoveConversation takes it along to another project. Idempotent.
+	MoveConversation(ctx context.Context, conversationID, projectID string) error
 }
 
 // Workspace is what a turn can reach of its project.
@@ -81,6 +83,10 @@ type Model struct {
 	Provider agent.Provider
 	Name     string
 	Secrets  []string // such as its key: never shown, whoever sends them
+	// Limits of the turn. Continuations are for turns whose request has no limit
+	// of its own.
+	Limits    agent.Limits
+	MaxTokens int // of one answer, if the request does not say; 0: the provider's own limit
 }
 
 // Options open the room.

@@ -154,7 +154,10 @@ func (c *recorder) ToolResult(call agent.ToolCall, r agent.ToolResult, took time
 		ev = &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_ToolCompleted{
 			ToolCompleted: &antonv1.ToolCompleted{OutputIndex: i, Output: text}}}
 	}
-	if r.IsError {
+	switch {
+	case r.IsError && c.ctx.Err() != nil: // stopped with its turn
+		status = statusIncomplete
+	case r.IsError:
 		status = statusFailed
 	}
 	if err := c.emit(ev); err != nil {

@@ -69,14 +69,17 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 		return agent.Outcome{}, err
 	}
 	defer done()
-	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: m.Secrets, Log: r.opt.Log,
-		Request: agent.Request{Model: m.Name, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
+	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: m.Secrets, Limits: m.Limits, Log: r.opt.Log,
+		Request: agent.Request{Model: m.Name, MaxTokens: m.MaxTokens, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
 			Temperature: a.temperature, TopP: a.topP}}
 	if bare(a.options) {
 		run.Request.System = systemPrompt(a.instructions)
 	}
 	if a.maxTokens != nil {
 		run.Request.MaxTokens = int(*a.maxTokens)
+	}
+	if a.maxTokens != nil || bare(a.options) { // who limits the answer is told that it was cut
+		run.Limits.Continuations = 0
 	}
 	apply(a.options, &run)
 	return agent.Run(ctx, run, rec)

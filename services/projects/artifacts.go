@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -76,6 +77,7 @@ func (s artifactsService) ListArtifacts(ctx context.Context, q *antonv1.ListArti
 				card.Id = derivedID(at.project.ID, at.slug)
 			}
 			ids[card.Id] = true
+			a.detail(card, filesListed, fromListed)
 			cards = append(cards, dated{card, a.updated})
 			return nil
 		})
@@ -157,18 +159,33 @@ func (s artifactsService) GetArtifact(ctx context.Context, q *antonv1.GetArtifac
 		return nil, fault.Missing("ARTIFACT_NOT_FOUND", "Artifact not found")
 	}
 	v := a.card(list[0], s.room.opt.Now())
-	for _, e := range a.files {
-		v.Files = append(v.Files, &antonv1.ArtifactFile{Path: e.Path, Bytes: float64(e.Size), ModifiedAt: iso(e.Modified)})
-	}
-	for _, p := range a.meta.Provenance {
-		from := &antonv1.ArtifactProvenance{Conversation: p.Conversation, Title: p.Title}
-		for _, t := range p.Turns {
-			from.Turns = append(from.Turns, &antonv1.ArtifactTurn{Index: int32(t.Index), Timestamp: t.Timestamp, Summary: t.Summary, FilesTouched: t.FilesTouched})
-		}
-		v.Provenance = append(v.Provenance, from)
-	}
+	a.detail(v, math.MaxInt, math.MaxInt)
 	return v, nil
 }
+
+// What a list shows of one artifact.
+const (
+	filesListed = 50
+	fromListed  = 5
+)
+
+// detail adds to a card what an artifact consists of and where it comes from.
+func (a *artifact) detail(v *antonv1.Artifact, files, from int) {
+	for _, e := range a.files[:min(files, len(a.files))] {
+		v.Files = append(v.Files, &antonv1.ArtifactFile{Path: e.Path, Bytes: float64(e.Size), ModifiedAt: iso(e.Modified)})
+	}
+	for _, p := range lastOf(a.meta.Provenance, from) {
+		c := &antonv1.ArtifactProvenance{Conversation: p.Conversation, Title: p.Title}
+		for _, t := range lastOf(p.Turns, from) {
+			touched := t.FilesTouched[:min(files, len(t.FilesTouched))]
+			c.Turns = append(c.Turns, &antonv1.ArtifactTurn{Index: int32(t.Index), Timestamp: t.Timestamp, Summary: t.Summary, FilesTouched: touched})
+		}
+		v.Provenance = append(v.Provenance, c)
+	}
+}
+
+// lastOf are the last n.
+func lastOf[T any](list []T, n int) []T { return list[max(len(list)-n, 0):] }
 
 // inFolder runs fn on a project's folder; one that is gone has nothing in it.
 func (r *Room) inFolder(ctx context.Context, p Project, fn func(*workspace.Folder) error) error {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 
@@ -435,7 +436,7 @@ func isGone(err error) bool {
 func fileName(name string) string {
 	var b strings.Builder
 	for _, c := range name {
-		if strings.ContainsRune(`/\:*?"<>|`, c) || c < ' ' || c == 0x7f {
+		if strings.ContainsRune(`/\:*?"<>|`, c) || unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) {
 			c = '_'
 		}
 		b.WriteRune(c)

@@ -268,6 +268,7 @@ func TestAttachRefuses(t *testing.T) {
 		"name with drive":   {[]*antonv1.UploadAttachmentsRequest{attachHeader("work", "s", `c:\x`)}, "INVALID_UPLOAD", "Folders are not accepted in a name"},
 		"name up":           {[]*antonv1.UploadAttachmentsRequest{attachHeader("work", "s", "..")}, "INVALID_UPLOAD", "Invalid file name"},
 		"name with NUL":     {[]*antonv1.UploadAttachmentsRequest{attachHeader("work", "s", "a\x00b")}, "INVALID_UPLOAD", "Invalid file name"},
+		"name with CSI":     {[]*antonv1.UploadAttachmentsRequest{attachHeader("work", "s", "a\u009b2Jb")}, "INVALID_UPLOAD", "Invalid file name"},
 		"the second is bad": {[]*antonv1.UploadAttachmentsRequest{attachHeader("work", "s", "a"), attachData("x"), attachHeader("", "", "..")}, "INVALID_UPLOAD", "Invalid file name"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -363,11 +364,23 @@ func TestFileName(t *testing.T) {
 	long := strings.Repeat("ü", 300)
 	for name, want := range map[string]string{
 		"a.txt": "a.txt", ".env": "env", "...": "file", " x . ": "x", "a:b*c?.txt": "a_b_c_.txt", "con": "con", "C:x": "C_x",
-		"größe 😀.pdf": "größe 😀.pdf", "a\x01b": "a_b", long + ".docx": strings.Repeat("ü", 97) + ".docx",
+		"größe 😀.pdf": "größe 😀.pdf", "a\x01b": "a_b", "a\u202egpj.exe": "a_gpj.exe", long + ".docx": strings.Repeat("ü", 97) + ".docx",
 		"x." + strings.Repeat("e", 50): "x." + strings.Repeat("e", 50), ".extracted.txt": "extracted.txt",
 	} {
 		if got := fileName(name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A preview ends at a word, and has text also where there are no words.
+func TestPreview(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", " a\n\n b\t": "a b", strings.Repeat("x", 5000): strings.Repeat("x", 300), strings.Repeat("渡船", 500): strings.Repeat("渡船", 150),
+		strings.Repeat("word ", 500): strings.TrimSpace(strings.Repeat("word ", 60)), "a " + strings.Repeat("x", 500): "a",
+	} {
+		if got := preview(text); got != want {
+			t.Errorf("%.20q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -82,17 +82,14 @@ func notPlain(err error) error {
 
 // preview is the beginning of a text on one line.
 func preview(text string) string {
-	var b strings.Builder
-	n := 0
-	for word := range strings.FieldsSeq(text[:min(len(text), previewMax*8)]) {
-		runes := []rune(strings.ToValidUTF8(word, ""))
-		if n += len(runes) + 1; n > previewMax {
-			break
-		}
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(string(runes))
+	line := strings.Join(strings.Fields(strings.ToValidUTF8(text[:min(len(text), previewMax*8)], "")), " ")
+	runes := []rune(line)
+	if len(runes) <= previewMax {
+		return line
 	}
-	return b.String()
+	cut := string(runes[:previewMax])
+	if i := strings.LastIndexByte(cut, ' '); i > 0 { // at a word's end, where there are words
+		return cut[:i]
+	}
+	return cut
 }

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
@@ -136,7 +137,7 @@ func refusedAttachmentName(name string) string {
 	switch {
 	case name == "":
 		return "A file needs a name"
-	case len(name) > 1024 || !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }):
+	case len(name) > 1024 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return "Invalid file name"
 	case strings.ContainsAny(name, `/\`):
 		return "Folders are not accepted in a name"

@@ -13,12 +13,15 @@ import (
 // a failure or a restart.
 func (r *Room) DeleteSession(ctx context.Context, id string) error {
 	r.present.drop(id)
+	if err := r.giveUp(ctx, id); err != nil {
+		return err
+	}
 	// Bodies first: as long as some are left, the rows that lead to them are, too.
 	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
 		return err
 	}
 	for _, all := range []key.Key{messagesOf(id), deliveriesOf(id), breaksOf(id), onceOf(id), onceRingOf(id),
-		postersOf(id), key.Of("ant_focus").Str(id), owedTo(id), countKey(id), stateKey(id)} {
+		postersOf(id), key.Of("ant_focus").Str(id), stateKey(id)} {
 		if err := deleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
 			return err
 		}
@@ -31,6 +34,20 @@ func (r *Room) DeleteSession(ctx context.Context, id string) error {
 	return r.deleteMembers(ctx, func(rd store.Reader) ([]*member, error) {
 		return collect(members.ScanIndex(rd, "session", store.ScanOptions{Prefix: key.Key(nil).Str(id), Limit: memberBatch}))
 	})
+}
+
+// giveUp ends what a terminal is still owed.
+func (r *Room) giveUp(ctx context.Context, terminal string) error {
+	for {
+		o, err := r.nextOwed(ctx, terminal)
+		if err != nil || o == nil {
+			return err
+		}
+		err = r.settle(ctx, o, delivery{State: stateFailed, Reason: "TERMINAL_GONE", Words: "given up: the terminal was deleted"}, true)
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // memberBatch members, with their index entries and queues, fit into a transaction.

@@ -169,7 +169,7 @@ func created(tx store.Tx, m *message) (seq uint64, err error) {
 // plan decides everything about a post without writing: the row, whom it wakes,
 // and what the brakes say. st is changed as the post changes it.
 func (r *Room) plan(rd store.Reader, room *Session, st *roomState, d *draft) (*posted, speaker, []step, error) {
-	from, err := r.speakerOf(rd, d.sender, d.role)
+	from, err := r.speakerOf(rd, d)
 	if err != nil {
 		return nil, from, nil, err
 	}
@@ -180,7 +180,6 @@ func (r *Room) plan(rd store.Reader, room *Session, st *roomState, d *draft) (*p
 			return nil, from, nil, fault.New(fault.Invalid, "BAD_REPLY_TO", "reply_to must reference a message in this session")
 		}
 	}
-	from.human = d.human && !from.agent
 	st.LastSeq++
 	st.LastAt = max(st.LastAt, d.now.UnixNano())
 	m := &message{Room: room.ID, Seq: st.LastSeq, At: st.LastAt, Size: len(d.content),

@@ -45,7 +45,7 @@ type target struct {
 type speaker struct {
 	session *Session // nil: a name that no session has
 	agent   bool     // speaks for a machine
-	human   bool // set by plan: what its message says counts, too
+	human   bool
 }
 
 func (s speaker) id() string {
@@ -56,10 +56,10 @@ func (s speaker) id() string {
 }
 
 // speakerOf finds out who posts.
-func (r *Room) speakerOf(rd store.Reader, sender, role string) (speaker, error) {
+func (r *Room) speakerOf(rd store.Reader, d *draft) (speaker, error) {
 	var s speaker
-	if sender != "" {
-		found, err := r.opt.Sessions.Find(rd, sender)
+	if d.sender != "" {
+		found, err := r.opt.Sessions.Find(rd, d.sender)
 		if err != nil {
 			return s, err
 		}
@@ -67,7 +67,8 @@ func (r *Room) speakerOf(rd store.Reader, sender, role string) (speaker, error) 
 			s.session = found
 		}
 	}
-	s.agent = role == "assistant" || s.session != nil && s.session.isAgent()
+	s.agent = d.role == "assistant" || s.session != nil && s.session.isAgent()
+	s.human = d.human && !s.agent
 	return s, nil
 }
 

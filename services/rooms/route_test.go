@@ -302,6 +302,10 @@ func TestWhatATerminalIsOwedIsBounded(t *testing.T) {
 	if err := h.room.DeleteSession(t.Context(), "codex"); err != nil {
 		t.Fatal(err)
 	}
+	m := h.list(&antv1.ListMessagesRequest{SessionId: "r"}).Messages[0]
+	if got := attempts(h.deliveries("r", m.Id)); got != "codex:failed/TERMINAL_GONE codex"+notLive || m.BroadcastState != "done" {
+		t.Errorf("when the terminal is deleted: %q, %s", got, m.BroadcastState)
+	}
 	h.terminal("codex")
 	if _, err := h.room.AddParticipant(t.Context(), &antv1.AddParticipantRequest{RoomId: "r", SessionId: "codex"}); err != nil {
 		t.Fatal(err)

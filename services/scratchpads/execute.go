@@ -55,11 +55,8 @@ func (r *Room) execute(ctx context.Context, at address, q *antonv1.ExecuteCellRe
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.padOf(rec)
+	p, err := r.enter(ctx, rec)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.enter(ctx); err != nil {
 		return nil, err
 	}
 	x, err := r.begin(ctx, p, q)
@@ -105,7 +102,7 @@ func (r *Room) begin(ctx context.Context, p *pad, q *antonv1.ExecuteCellRequest)
 	}
 	// What a process needs is missing before there is a cell, or not at all.
 	if _, err := p.kernel.Start(ctx, place(proj, p.name)); err != nil {
-		return nil, err
+		return nil, told(err)
 	}
 	if err := r.admit(p); err != nil {
 		return nil, err
@@ -233,11 +230,8 @@ func (r *Room) install(ctx context.Context, at address, packages []string) (text
 	if err != nil {
 		return "", false, err
 	}
-	p, err := r.padOf(rec)
+	p, err := r.enter(ctx, rec)
 	if err != nil {
-		return "", false, err
-	}
-	if err := p.enter(ctx); err != nil {
 		return "", false, err
 	}
 	defer p.leave()
@@ -246,7 +240,7 @@ func (r *Room) install(ctx context.Context, at address, packages []string) (text
 		return "", false, err
 	}
 	if text, ok, err = p.kernel.Install(ctx, place(proj, p.name), packages); err != nil {
-		return "", false, err
+		return "", false, told(err)
 	}
 	now := r.now()
 	_, err = r.change(ctx, p.id, p.name, func(rec *record) { rec.Used = now })

@@ -22,28 +22,44 @@ const seizeAgain = 50 * time.Millisecond
 func (r *Room) StartScratchpad(ctx context.Context, q *antonv1.StartScratchpadRequest) (*antonv1.ScratchpadStatus, error) {
 	q = proto.CloneOf(q)
 	q.Name = cmp.Or(q.Name, defaultName)
-	proj, p, err := r.start(ctx, q)
+	proj, rec, err := r.start(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	p, err := r.padOf(rec)
+	if err != nil {
+		return nil, err
+	}
+	python := p.kernel.Python()
+	if python == "" { // else a cell may be running, and is not waited for
+		if p, err = r.enter(ctx, rec); err != nil {
+			return nil, err
+		}
+		defer p.leave()
+		if python, err = p.kernel.Start(ctx, place(proj, p.name)); err != nil {
+			return nil, told(err)
+		}
 	}
 	p.mu.Lock()
 	p.coding = Coding{Provider: q.CodingProvider, Model: q.CodingModel, APIKey: q.CodingApiKey, BaseURL: q.CodingBaseUrl}
 	p.mu.Unlock()
-	python, err := p.kernel.Start(ctx, place(proj, p.name))
-	if err != nil {
-		return nil, err
-	}
 	return &antonv1.ScratchpadStatus{Status: "started", Name: p.name, Project: proj.Name, Python: python}, nil
 }
 
+// told is an error of a kernel as a fault: why it was stopped is no secret.
+func told(err error) error {
+	if cause, ok := errors.AsType[*kernel.Cause](err); ok {
+		return fault.New(fault.Precondition, "SCRATCHPAD_CLOSED", "%s", cause.Text)
+	}
+	return err
+}
+
 // start opens a scratchpad, which is made if there is none.
-func (r *Room) start(ctx context.Context, q address) (Project, *pad, error) {
-	proj, _, err := r.find(ctx, q)
-	if err != nil {
+func (r *Room) start(ctx context.Context, q address) (proj Project, rec *record, err error) {
+	if proj, _, err = r.find(ctx, q); err != nil {
 		return Project{}, nil, err
 	}
 	id, series, now := r.opt.NewID("pad_"), r.opt.NewID("cells_"), r.now()
-	var rec *record
 	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		if exists, err := r.opt.Projects.Exists(tx, proj.ID); err != nil || !exists {
 			return errors.Join(err, fault.Missing("PROJECT_NOT_FOUND", "Project not found"))
@@ -59,11 +75,7 @@ func (r *Room) start(ctx context.Context, q address) (Project, *pad, error) {
 		rec.Open, rec.Used = true, now
 		return records.Put(tx, rec)
 	})
-	if err != nil {
-		return Project{}, nil, err
-	}
-	p, err := r.padOf(rec)
-	return proj, p, err
+	return proj, rec, err
 }
 
 // CancelCell implements antonv1.ScratchpadsServiceServer. It returns once the
@@ -125,16 +137,13 @@ func (r *Room) CloseScratchpad(ctx context.Context, q *antonv1.CloseScratchpadRe
 	if err != nil {
 		return nil, err
 	}
-	cause := &kernel.Cause{Status: kernel.StatusCancelled, Text: "The scratchpad was closed."}
-	err = r.alone(ctx, rec, cause, func(p *pad) error {
-		if err := r.forget(ctx, p, cause); err != nil {
-			return err
-		}
+	// The record goes first: who begins anew meanwhile waits for the turn, and then looks.
+	err = r.alone(ctx, rec, closed, func(p *pad) error {
 		now := r.now()
 		_, err := r.change(ctx, rec.ID, rec.Name, func(rec *record) {
 			rec.Open, rec.Lost, rec.Used = false, lostToClosing, now
 		})
-		return err
+		return errors.Join(err, r.forget(ctx, p, closed))
 	})
 	if err != nil {
 		return nil, err
@@ -182,20 +191,26 @@ func (r *Room) sharesPackages(ctx context.Context, gone *record) (shared bool, e
 // alone runs fn while nothing else happens in a scratchpad; a cell that runs is
 // ended with cause.
 func (r *Room) alone(ctx context.Context, rec *record, cause *kernel.Cause, fn func(p *pad) error) error {
-	p, err := r.padOf(rec)
-	if err != nil {
-		return err
+	for {
+		p, err := r.padOf(rec)
+		if err != nil {
+			return err
+		}
+		if err := p.seize(ctx, cause); err != nil {
+			return err
+		}
+		if r.present(p.id) == p {
+			defer p.leave()
+			return fn(p)
+		}
+		p.leave() // forgotten meanwhile: another may have its place
 	}
-	if err := p.seize(ctx, cause); err != nil {
-		return err
-	}
-	defer p.leave()
-	return fn(p)
 }
 
-// forget gives up the kernel of a scratchpad. The caller holds its turn.
+// forget gives up the kernel of a scratchpad, also when ctx has ended. The caller
+// holds its turn.
 func (r *Room) forget(ctx context.Context, p *pad, cause *kernel.Cause) error {
-	if err := p.kernel.Forget(ctx, cause); err != nil {
+	if err := p.kernel.Forget(context.WithoutCancel(ctx), cause); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -210,9 +225,6 @@ func (r *Room) forget(ctx context.Context, p *pad, cause *kernel.Cause) error {
 func (r *Room) remove(ctx context.Context, rec *record, why string) error {
 	cause := &kernel.Cause{Status: kernel.StatusCancelled, Text: why, Now: true}
 	return r.alone(ctx, rec, cause, func(p *pad) error {
-		if err := r.forget(ctx, p, cause); err != nil {
-			return err
-		}
 		var old *record
 		err := r.opt.Main.Update(ctx, func(tx store.Tx) (err error) {
 			k := key.Key(nil).Str(rec.ID)
@@ -225,6 +237,6 @@ func (r *Room) remove(ctx context.Context, rec *record, why string) error {
 		if err == nil && old != nil {
 			r.dropCells(ctx, old.Series, old.First, old.next())
 		}
-		return err
+		return errors.Join(err, r.forget(ctx, p, cause))
 	})
 }

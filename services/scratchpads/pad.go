@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -189,6 +190,40 @@ func (r *Room) padOf(rec *record) (*pad, error) {
 	r.pads[rec.ID] = p
 	return p, nil
 }
+
+// enter waits for the turn of a scratchpad; its leave ends it. One that was closed
+// or removed since rec was read has none, and no kernel either.
+func (r *Room) enter(ctx context.Context, rec *record) (*pad, error) {
+	for {
+		p, err := r.padOf(rec)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.enter(ctx); err != nil {
+			return nil, err
+		}
+		now, err := r.load(ctx, p.id, p.name)
+		var f *fault.Error
+		switch {
+		case err == nil && now.Open && now.ProjectID == p.projectID && r.present(p.id) == p:
+			return p, nil
+		case err == nil && !now.Open:
+			err = errNoPad(p.name)
+		case err != nil && !(errors.As(err, &f) && f.Kind == fault.NotFound):
+			p.leave()
+			return nil, err
+		}
+		err = errors.Join(r.forget(ctx, p, closed), err)
+		p.leave()
+		if err != nil {
+			return nil, err
+		}
+		rec = &now // moved, or forgotten, and opened again
+	}
+}
+
+// closed is why calls end that came while a scratchpad was closed.
+var closed = &kernel.Cause{Status: kernel.StatusCancelled, Text: "The scratchpad was closed."}
 
 // present is the scratchpad of that id if it has a kernel, or nil.
 func (r *Room) present(id string) *pad {

@@ -256,6 +256,47 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A call that comes to a scratchpad after it was closed, removed or forgotten, of
+// which it read before, brings nothing back to life but what is open.
+func TestLateCalls(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for name, end := range map[string]func() error{
+		"closed": func() error {
+			_, err := h.CloseScratchpad(h.ctx(), &antonv1.CloseScratchpadRequest{Name: "closed"})
+			return err
+		},
+		"removed": func() error {
+			_, err := h.CleanupScratchpad(h.ctx(), &antonv1.CleanupScratchpadRequest{Name: "removed"})
+			return err
+		},
+	} {
+		h.start(name)
+		rec, _ := h.pad(name)
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.enter(h.ctx(), rec)
+		wantFault(t, name, err, "SCRATCHPAD_NOT_FOUND")
+		if h.present(rec.ID) != nil {
+			t.Errorf("%s: it has a kernel", name)
+		}
+	}
+	h.start("again")
+	rec, old := h.pad("again")
+	for _, err := range []error{old.enter(h.ctx()), h.forget(h.ctx(), old, closed)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	old.leave()
+	if p, err := h.enter(h.ctx(), rec); err != nil || p == old || h.present(rec.ID) != p {
+		t.Errorf("%v %v", p, err)
+	} else {
+		p.leave()
+	}
+}
+
 // pad is the record and the scratchpad of that name.
 func (h *house) pad(name string) (*record, *pad) {
 	h.t.Helper()

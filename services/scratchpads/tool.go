@@ -167,10 +167,12 @@ func (t tool) exec(ctx context.Context, at agentAddress, in toolInput) (string, 
 		return "", err
 	}
 	c, err := t.await(ctx, x, in)
+	if c != nil {
+		agent.Show(ctx, show(at.name, c))
+	}
 	if err != nil {
 		return "", err
 	}
-	agent.Show(ctx, show(at.name, c))
 	if t.opt.Pictures {
 		agent.Attach(ctx, drawn(c)...)
 	}
@@ -181,7 +183,8 @@ func (t tool) exec(ctx context.Context, at agentAddress, in toolInput) (string, 
 }
 
 // await follows a cell to its end and passes on its signs of life. A turn that
-// is stopped stops the cell.
+// is stopped stops the cell: its error comes with what the cell left by then, or
+// with nil if it did not end in time.
 func (t tool) await(ctx context.Context, x *run, in toolInput) (*antonv1.Cell, error) {
 	var last time.Time
 	err := x.follow(ctx, func(e *antonv1.CellEvent) error {
@@ -201,10 +204,11 @@ func (t tool) await(ctx context.Context, x *run, in toolInput) (*antonv1.Cell, e
 	x.cancel(cancelled)
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cellPatience)
 	defer cancel()
-	if _, waited := x.cell(late); waited != nil {
+	c, waited := x.cell(late)
+	if waited != nil {
 		t.room.opt.Log.WarnContext(ctx, "the cell of a stopped turn has not ended yet", "error", waited)
 	}
-	return nil, err
+	return c, err
 }
 
 func (t tool) install(ctx context.Context, at agentAddress, in toolInput) (string, error) {

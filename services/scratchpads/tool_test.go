@@ -169,7 +169,8 @@ func TestToolRefuses(t *testing.T) {
 	}
 }
 
-// A turn that is stopped stops its cell; the scratchpad goes on.
+// A turn that is stopped stops its cell, and shows what it printed by then; the
+// scratchpad goes on.
 func TestToolIsStopped(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -180,7 +181,11 @@ func TestToolIsStopped(t *testing.T) {
 			cancel()
 		}
 	}}
-	h.turn(ctx, ToolOptions{}, s, call{"action": "exec", "name": "a", "code": "progress('running')\nwhile True: pass"})
+	stopped := h.turn(ctx, ToolOptions{}, s, call{"action": "exec", "name": "a", "code": "print('so far')\nprogress('running')\nwhile True: pass"})
+	if len(stopped) != 1 || !stopped[0].IsError {
+		t.Fatalf("%+v", stopped)
+	}
+	contains(t, "the stopped cell", stopped[0].View, `"stdout":"so far\n"`, `"status":"cancelled"`, `"error":"Cancelled by user."`)
 	l, err := h.ListCells(h.ctx(), &antonv1.ListCellsRequest{Name: "a", Conversation: "c1"})
 	if err != nil || len(l.Cells) != 2 || l.Cells[1].Status != "cancelled" {
 		t.Errorf("%v %v", l, err)

@@ -537,7 +537,8 @@ func (e *everyRoute) artifactRoutes(t *testing.T) {
 		t.Errorf("%v %v, %v", l, err, a)
 	}
 	g, err := e.artifacts.GetArtifact(e.s.call(), &antonv1.GetArtifactRequest{Project: "general", Slug: "report"})
-	if err != nil || g.Slug != "report" {
-		t.Errorf("%v %v", g, err)
+	one := e.call("GET /v1/artifacts/{slug}", nil, "report").ok()
+	if err != nil || g.Slug != "report" || len(g.Files) != 1 || one["slug"] != "report" || len(one["files"].([]any)) != 1 {
+		t.Errorf("%v %v, %v", g, err, one)
 	}
 }

@@ -183,7 +183,7 @@ func TestProviderFailureCutStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := s.with(t)
-			st := s.ask(object{"input": "try"})
+			st := s.ask(object{"input": "try", "max_output_tokens": 100})
 			tc.answer(p.nextFor(t))
 			tn := st.turn()
 			if tn.end.Type != "response.incomplete" || tn.final.reason() != tc.reason || tn.text != tc.text {

@@ -120,6 +120,7 @@ type openItem struct {
 	index           int
 	part, partDone  bool
 	text            string
+	paragraph       string // may stand before its first delta
 	textDone        bool
 	arguments       string
 	started, argued bool
@@ -177,6 +178,9 @@ func (g *grammar) snapshot(f frame) (r response, err error) {
 	}
 	if r.Object != "response" || r.ID == "" || g.responseID != "" && r.ID != g.responseID {
 		return r, fmt.Errorf("response is %q %q, was %q", r.Object, r.ID, g.responseID)
+	}
+	if f.ThoughtRole != "" && len(r.Output) == 0 && r.OutputText == "" {
+		return r, nil // as callers that are no SDK get it
 	}
 	want := len(g.items)
 	if g.open != nil {
@@ -237,6 +241,9 @@ func (g *grammar) added(f frame) error {
 		}
 	}
 	g.open = &openItem{item: it, index: *f.OutputIndex}
+	if slices.ContainsFunc(g.items, func(it item) bool { return it.text() != "" && it.Type == "message" }) {
+		g.open.paragraph = "\n\n"
+	}
 	return nil
 }
 
@@ -314,6 +321,10 @@ func (o *openItem) beginPart(f frame) error {
 func (o *openItem) delta(f frame, kind string) error {
 	if !o.part || o.textDone || f.Delta == nil || *f.Delta == "" || kind == "output_text.delta" && f.Logprobs == nil {
 		return fmt.Errorf("a delta does not look like this, or not here: %s", f.data)
+	}
+	if o.text == "" {
+		o.text = strings.TrimPrefix(*f.Delta, o.paragraph)
+		return nil
 	}
 	o.text += *f.Delta
 	return nil

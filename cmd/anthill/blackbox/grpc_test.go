@@ -79,6 +79,9 @@ func receive[T any](st grpc.ServerStreamingClient[T]) (all []*T, err error) {
 func eventText(all []*antonv1.ResponseEvent) string {
 	text := ""
 	for _, ev := range all {
+		if ev.GetOutputTextDelta().GetParagraph() {
+			text += "\n\n"
+		}
 		text += ev.GetOutputTextDelta().GetDelta()
 	}
 	return text

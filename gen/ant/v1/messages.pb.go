@@ -804,8 +804,9 @@ type Delivery struct {
 	// or expires_at); held (by a brake); working (the agent is busy and was not
 	// asked by name); expired; failed; planned (a dry run).
 	State string `protobuf:"bytes,5,opt,name=state" json:"state,omitempty"`
-	// Stable name of why not: TERMINAL_NOT_LIVE, BRAKE_HOPS, BRAKE_COOLDOWN,
-	// BRAKE_RATE, AGENT_WORKING, QUEUE_FULL, EXPIRED, TERMINAL_GONE, TERMINAL_FAILED.
+	// Stable name of why not: TERMINAL_NOT_LIVE, TERMINAL_BUSY, TERMINAL_FAILED,
+	// TERMINAL_GONE, TERMINAL_SCOPE, AGENT_WORKING, BRAKE_HOPS, BRAKE_COOLDOWN,
+	// BRAKE_RATE, QUEUE_FULL, EXPIRED.
 	Reason string `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
 	// @handle of the target.
 	Handle *string `protobuf:"bytes,7,opt,name=handle" json:"handle,omitempty"`

@@ -210,8 +210,9 @@ type Artifact struct {
 	Bytes       float64               `protobuf:"fixed64,19,opt,name=bytes" json:"bytes,omitempty"`
 	Port        *int32                `protobuf:"varint,20,opt,name=port" json:"port,omitempty"`
 	Datasources []*ArtifactDatasource `protobuf:"bytes,21,rep,name=datasources" json:"datasources,omitempty"`
-	// GetArtifact only.
-	Files         []*ArtifactFile       `protobuf:"bytes,22,rep,name=files" json:"files,omitempty"`
+	// In a list the first 50 only.
+	Files []*ArtifactFile `protobuf:"bytes,22,rep,name=files" json:"files,omitempty"`
+	// Conversations that it comes from. In a list the newest 5, with their newest 5 turns.
 	Provenance    []*ArtifactProvenance `protobuf:"bytes,23,rep,name=provenance" json:"provenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -712,10 +713,10 @@ const file_anton_v1_artifacts_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x1c\n" +
 	"\ttimestamp\x18\x02 \x01(\tR\ttimestamp\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12#\n" +
-	"\rfiles_touched\x18\x04 \x03(\tR\ffilesTouched2\xbc\x01\n" +
+	"\rfiles_touched\x18\x04 \x03(\tR\ffilesTouched2\xda\x01\n" +
 	"\x10ArtifactsService\x12g\n" +
-	"\rListArtifacts\x12\x1e.anton.v1.ListArtifactsRequest\x1a\x1f.anton.v1.ListArtifactsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/artifacts\x12?\n" +
-	"\vGetArtifact\x12\x1c.anton.v1.GetArtifactRequest\x1a\x12.anton.v1.ArtifactB\x82\x01\n" +
+	"\rListArtifacts\x12\x1e.anton.v1.ListArtifactsRequest\x1a\x1f.anton.v1.ListArtifactsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/artifacts\x12]\n" +
+	"\vGetArtifact\x12\x1c.anton.v1.GetArtifactRequest\x1a\x12.anton.v1.Artifact\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/artifacts/{slug}B\x82\x01\n" +
 	"\fcom.anton.v1B\x0eArtifactsProtoP\x01Z\x1canthill/gen/anton/v1;antonv1\xa2\x02\x03AXX\xaa\x02\bAnton.V1\xca\x02\bAnton\\V1\xe2\x02\x14Anton\\V1\\GPBMetadata\xea\x02\tAnton::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var (

@@ -33,6 +33,7 @@ type ArtifactsServiceClient interface {
 	// Lists artifacts, newest first, 80 at most. REST answers with a bare array of
 	// cards. Without project and project_path they are those of the active project.
 	ListArtifacts(ctx context.Context, in *ListArtifactsRequest, opts ...grpc.CallOption) (*ListArtifactsResponse, error)
+	// One of them, with all of its files and of where it comes from.
 	GetArtifact(ctx context.Context, in *GetArtifactRequest, opts ...grpc.CallOption) (*Artifact, error)
 }
 
@@ -74,6 +75,7 @@ type ArtifactsServiceServer interface {
 	// Lists artifacts, newest first, 80 at most. REST answers with a bare array of
 	// cards. Without project and project_path they are those of the active project.
 	ListArtifacts(context.Context, *ListArtifactsRequest) (*ListArtifactsResponse, error)
+	// One of them, with all of its files and of where it comes from.
 	GetArtifact(context.Context, *GetArtifactRequest) (*Artifact, error)
 	mustEmbedUnimplementedArtifactsServiceServer()
 }

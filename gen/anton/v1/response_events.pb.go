@@ -2200,7 +2200,10 @@ type OutputTextDelta struct {
 	ContentIndex int32                  `protobuf:"varint,2,opt,name=content_index,json=contentIndex" json:"content_index,omitempty"`
 	Delta        string                 `protobuf:"bytes,3,opt,name=delta" json:"delta,omitempty"`
 	// Rendered.
-	ItemId        string `protobuf:"bytes,4,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	ItemId string `protobuf:"bytes,4,opt,name=item_id,json=itemId" json:"item_id,omitempty"`
+	// It begins a new paragraph of the answer: the text of an earlier item stands
+	// before it. Rendered.
+	Paragraph     bool `protobuf:"varint,5,opt,name=paragraph" json:"paragraph,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2261,6 +2264,13 @@ func (x *OutputTextDelta) GetItemId() string {
 		return x.ItemId
 	}
 	return ""
+}
+
+func (x *OutputTextDelta) GetParagraph() bool {
+	if x != nil {
+		return x.Paragraph
+	}
+	return false
 }
 
 type OutputTextDone struct {
@@ -3654,12 +3664,13 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12#\n" +
 	"\rcontent_index\x18\x02 \x01(\x05R\fcontentIndex\x12\x17\n" +
 	"\aitem_id\x18\x03 \x01(\tR\x06itemId\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"\x88\x01\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\xa6\x01\n" +
 	"\x0fOutputTextDelta\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12#\n" +
 	"\rcontent_index\x18\x02 \x01(\x05R\fcontentIndex\x12\x14\n" +
 	"\x05delta\x18\x03 \x01(\tR\x05delta\x12\x17\n" +
-	"\aitem_id\x18\x04 \x01(\tR\x06itemId\"\x85\x01\n" +
+	"\aitem_id\x18\x04 \x01(\tR\x06itemId\x12\x1c\n" +
+	"\tparagraph\x18\x05 \x01(\bR\tparagraph\"\x85\x01\n" +
 	"\x0eOutputTextDone\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12#\n" +
 	"\rcontent_index\x18\x02 \x01(\x05R\fcontentIndex\x12\x17\n" +

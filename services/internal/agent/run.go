@@ -140,6 +140,7 @@ type turn struct {
 	waited    map[bool]time.Duration // by whether the provider asked for the wait
 	final     []string               // what tools end the turn with
 	spoke     bool                   // some text has reached the sink
+	blind     bool                   // the model refuses pictures
 	out       Outcome
 }
 
@@ -194,7 +195,7 @@ func (t *turn) hoist(history []Message) []Message {
 // answer was shown. On an error the text that was shown is kept in the history.
 func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completion, error) {
 	req := t.Request
-	req.Messages, req.Tools = presented(t.history), specs
+	req.Messages, req.Tools = presented(t.history, t.blind), specs
 	if len(specs) == 0 || t.out.Rounds > 0 {
 		// What must be called has been called: asking for it again would never end.
 		req.ToolChoice = ToolChoice{}
@@ -229,6 +230,10 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 		}
 		failure := asError(err)
 		if !e.shown {
+			if t.cannotSee(failure) {
+				req.Messages = presented(t.history, t.blind)
+				continue
+			}
 			again, err := t.backOff(ctx, attempt, failure)
 			if err != nil {
 				return Completion{}, err
@@ -247,11 +252,26 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 	}
 }
 
+// cannotSee reports whether a model refused what tools attached to results. It
+// is then asked without; what the user attached is not ours to leave out.
+func (t *turn) cannotSee(failure *Error) bool {
+	refused := failure.Code == CodeUnsupported || failure.Code == CodeImage
+	if t.blind || !refused || !slices.ContainsFunc(t.history, hasAttached) {
+		return false
+	}
+	t.blind = true
+	return true
+}
+
+func hasAttached(m Message) bool {
+	return slices.ContainsFunc(m.Results, func(r ToolResult) bool { return len(r.Parts) > 0 })
+}
+
 // presented is a history as providers take it: what tools attached to results
-// follows them in a user's message, since not every API has a place for it.
-func presented(history []Message) []Message {
-	attached := func(r ToolResult) bool { return len(r.Parts) > 0 }
-	if !slices.ContainsFunc(history, func(m Message) bool { return slices.ContainsFunc(m.Results, attached) }) {
+// follows them in a user's message, since not every API has a place for it. A
+// blind model is told that there is something.
+func presented(history []Message, blind bool) []Message {
+	if !slices.ContainsFunc(history, hasAttached) {
 		return history
 	}
 	var out []Message
@@ -259,7 +279,10 @@ func presented(history []Message) []Message {
 		out = append(out, m)
 		var parts []Part
 		for _, r := range m.Results {
-			if attached(r) {
+			switch {
+			case len(r.Parts) > 0 && blind:
+				parts = append(parts, Part{Text: "A picture that a tool returned is left out here, since you cannot see pictures. The tool said: " + r.Content})
+			case len(r.Parts) > 0:
 				parts = append(append(parts, Part{Text: "What the tool returned: " + r.Content}), r.Parts...)
 			}
 		}

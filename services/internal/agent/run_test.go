@@ -478,3 +478,38 @@ func (a attacher) Run(ctx context.Context, _ json.RawMessage) (string, error) {
 	Attach(ctx, a.part)
 	return "a picture", nil
 }
+
+// A model that refuses pictures is asked without those of tools, and told so.
+func TestBlindModelIsAskedWithoutPictures(t *testing.T) {
+	look := calls("look", "{}")
+	refusal := step{quiet: true, err: NewError(Error{Code: CodeUnsupported}, nil)}
+	p := &script{answers: []step{look, refusal, says("I cannot see it.")}}
+	s := &tape{}
+	tools := []Tool{attacher{Part{Image: &Image{MIME: "image/png", Data: []byte("p")}}}}
+	if _, err := Run(context.Background(), Options{Provider: p, History: ask("go"), Tools: tools}, s); err != nil {
+		t.Fatal(err)
+	}
+	pictures := func(r Request) (n int, text string) {
+		for _, m := range r.Messages {
+			for _, part := range m.Parts {
+				if text += part.Text; part.Image != nil {
+					n++
+				}
+			}
+		}
+		return n, text
+	}
+	if n, _ := pictures(p.seen[1]); n != 1 {
+		t.Errorf("%d pictures before the refusal", n)
+	}
+	if n, text := pictures(p.seen[2]); n != 0 || !strings.Contains(text, "left out") || !strings.Contains(text, "a picture") {
+		t.Errorf("%d pictures, %q after it", n, text)
+	}
+	// What the user attached is refused in words.
+	p = &script{answers: []step{refusal}}
+	history := []Message{{Role: RoleUser, Parts: []Part{{Image: &Image{MIME: "image/png", Data: []byte("p")}}}}}
+	_, err := Run(context.Background(), Options{Provider: p, History: history, Tools: tools}, &tape{})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeUnsupported {
+		t.Errorf("got %v", err)
+	}
+}

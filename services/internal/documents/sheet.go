@@ -22,7 +22,9 @@ func extractSheet(out *writer, src Source, l Limits) (err error) {
 	}
 	f, err := excelize.OpenReader(io.NewSectionReader(src.Data, 0, src.Size), excelize.Options{
 		// Both the same, so that no part goes to a file of its own.
-		UnzipSizeLimit: l.Unpacked, UnzipXMLSizeLimit: l.Unpacked})
+		UnzipSizeLimit: l.Unpacked, UnzipXMLSizeLimit: l.Unpacked,
+		// A date in the format of no country in particular says which day it is.
+		ShortDatePattern: "yyyy-mm-dd", LongDatePattern: "yyyy-mm-dd"})
 	switch {
 	case err != nil && strings.HasPrefix(err.Error(), "unzip size exceeds"):
 		return failure(err, reasonHuge, l.Unpacked>>20)

@@ -91,18 +91,45 @@ func (e *Engine) lookup(name string) string {
 
 func envPython(env string) string { return filepath.Join(env, "bin", "python") }
 
+// environment is what the engine knows of one: several kernels may have it.
+type environment struct {
+	turn   chan struct{} // a token that the call under way that changes it holds
+	making bool          // it is not whole yet
+	made   int           // how often it was made
+}
+
+// environment returns that of a place. The lock is held.
+func (e *Engine) environment(at Place) *environment {
+	v := e.envs[at.Env]
+	if v == nil {
+		v = &environment{turn: make(chan struct{}, 1)}
+		e.envs[at.Env] = v
+	}
+	return v
+}
+
+// look says how often an environment was made, and whether it is whole.
+func (e *Engine) look(at Place) (made int, whole bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := e.environment(at)
+	return v.made, !v.making
+}
+
+func (e *Engine) changeEnv(at Place, fn func(*environment)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	fn(e.environment(at))
+}
+
 // lockEnv makes sure that only one call at a time changes an environment.
 func (e *Engine) lockEnv(ctx context.Context, at Place) (free func(), err error) {
 	e.mu.Lock()
-	lock := e.envs[at.Env]
-	if lock == nil {
-		lock = make(chan struct{}, 1)
-		e.envs[at.Env] = lock
-	}
+	turn := e.environment(at).turn
 	e.mu.Unlock()
 	select {
-	case lock <- struct{}{}:
-		return func() { <-lock }, nil
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -118,12 +145,13 @@ func (e *Engine) launch(ctx context.Context, at Place, model Model) (*process, e
 	if err := e.prepare(ctx, py, at); err != nil {
 		return nil, err
 	}
+	made, _ := e.look(at)
 	p, err := e.spawn(ctx, py, at, model)
 	if err == nil || ctx.Err() != nil {
 		return p, err
 	}
 	e.opt.Log.Warn("a scratchpad's environment does not work and is made anew", "env", at.Env, "error", err)
-	if err := e.renew(ctx, py, at); err != nil {
+	if err := e.renew(ctx, py, at, made); err != nil {
 		return nil, err
 	}
 	if p, err = e.spawn(ctx, py, at, model); err != nil && ctx.Err() == nil {
@@ -135,12 +163,13 @@ func (e *Engine) launch(ctx context.Context, at Place, model Model) (*process, e
 
 // prepare makes sure that an environment is there and made for this Python.
 func (e *Engine) prepare(ctx context.Context, py *interpreter, at Place) error {
-	if made, err := envVersion(at.Env); err == nil && release(made) == py.release() {
+	made, whole := e.look(at)
+	if version, err := envVersion(at.Env); whole && err == nil && release(version) == py.release() {
 		if _, err := os.Stat(envPython(at.Env)); err == nil {
 			return nil
 		}
 	}
-	return e.renew(ctx, py, at)
+	return e.renew(ctx, py, at, made)
 }
 
 // envVersion is the version of Python that an environment was made for.
@@ -160,13 +189,24 @@ func envVersion(env string) (string, error) {
 }
 
 // renew makes an environment, and puts the packages that it had back into it.
-func (e *Engine) renew(ctx context.Context, py *interpreter, at Place) error {
-	packages := remembered(at.Env)
+// One that was made since made was looked up is left as it is: others use it.
+func (e *Engine) renew(ctx context.Context, py *interpreter, at Place, made int) error {
 	free, err := e.lockEnv(ctx, at)
 	if err != nil {
 		return err
 	}
+	if now, _ := e.look(at); now != made {
+		free()
+		return nil
+	}
+	packages := remembered(at.Env)
+	e.changeEnv(at, func(v *environment) { v.making = true })
 	err = e.makeEnv(ctx, py, at)
+	e.changeEnv(at, func(v *environment) {
+		if v.making = false; err == nil {
+			v.made++
+		}
+	})
 	free()
 	if err != nil || len(packages) == 0 {
 		return err

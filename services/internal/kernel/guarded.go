@@ -2,11 +2,13 @@ package kernel
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,6 +19,7 @@ import (
 type guarded struct {
 	cmd     *exec.Cmd
 	control *os.File // to the guard
+	mark    string   // of the program and all that it starts
 	gone    chan struct{}
 	// Once gone is closed:
 	code   int  // of the program
@@ -35,8 +38,8 @@ func (e *Engine) guard(py *interpreter, program []string, dir string, env []stri
 	}
 	args := append([]string{"-I", "-S", filepath.Join(e.opt.Dir, guardProgram),
 		strconv.FormatFloat(stopGrace.Seconds(), 'f', -1, 64), "3"}, program...)
-	g := &guarded{cmd: exec.Command(py.path, args...), control: ours, gone: make(chan struct{})}
-	g.cmd.Dir, g.cmd.Env = dir, env
+	g := &guarded{cmd: exec.Command(py.path, args...), control: ours, mark: rand.Text(), gone: make(chan struct{})}
+	g.cmd.Dir, g.cmd.Env = dir, append(slices.Clip(env), marked+g.mark)
 	g.cmd.Stdout, g.cmd.Stderr = out, errs
 	g.cmd.ExtraFiles = append([]*os.File{theirs}, extra...)
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -52,6 +55,7 @@ func (e *Engine) guard(py *interpreter, program []string, dir string, env []stri
 		err := g.cmd.Wait()
 		if g.code = g.cmd.ProcessState.ExitCode(); g.code < 0 {
 			g.killed, g.code = true, 128+int(syscall.SIGKILL)
+			hunt(g.mark)
 		}
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {

@@ -319,6 +319,29 @@ func TestBrokenEnvironment(t *testing.T) {
 	}
 }
 
+// Kernels that share an environment and begin at once make it once: nobody loses
+// the one that it runs in, nor what was put there.
+func TestSharedEnvironment(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	const most = 5 // of an engine
+	var wg sync.WaitGroup
+	for i := range most {
+		wg.Go(func() {
+			p := l.pad("shared")
+			code := fmt.Sprintf("import sys; open(sys.prefix + '/mark-%d', 'x').close()", i)
+			if r, err := p.try(t.Context(), Cell{Code: code}); err != nil || r.Status != StatusOK {
+				t.Errorf("%+v %v", r, err)
+			}
+		})
+	}
+	wg.Wait()
+	marks, err := filepath.Glob(filepath.Join(l.at("shared").Env, "mark-*"))
+	if err != nil || len(marks) != most {
+		t.Errorf("%q %v", marks, err)
+	}
+}
+
 // With uv on the PATH it does the installing.
 func TestUv(t *testing.T) {
 	t.Parallel()

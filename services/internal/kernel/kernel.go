@@ -94,10 +94,10 @@ type Engine struct {
 	mu      sync.Mutex
 	closed  bool
 	kernels map[*Kernel]bool
-	live    map[*Kernel]*process // those that have a process, or (nil) are about to
-	clock   uint64               // grows with every use of a kernel
-	python  *interpreter         // once it was found
-	envs    map[string]chan struct{}
+	live    map[*Kernel]*process    // those that have a process, or (nil) are about to
+	clock   uint64                  // grows with every use of a kernel
+	python  *interpreter            // once it was found
+	envs    map[string]*environment // by path
 }
 
 // Open makes an engine. What an earlier one of the same directory left running
@@ -113,7 +113,7 @@ func Open(o Options) (*Engine, error) {
 		o.Max = MaxLive
 	}
 	o.Times, o.Limits = o.Times.orDefaults(), o.Limits.orDefaults()
-	e := &Engine{opt: o, closing: make(chan struct{}), kernels: map[*Kernel]bool{}, live: map[*Kernel]*process{}, envs: map[string]chan struct{}{}}
+	e := &Engine{opt: o, closing: make(chan struct{}), kernels: map[*Kernel]bool{}, live: map[*Kernel]*process{}, envs: map[string]*environment{}}
 	if err := os.MkdirAll(e.running(), 0o700); err != nil {
 		return nil, fmt.Errorf("kernel: make the directory: %w", err)
 	}
@@ -187,18 +187,21 @@ type Kernel struct {
 // answers code that asks; nil: nobody does. The caller stops it in the end.
 func (e *Engine) Kernel(model Model, gone string) *Kernel {
 	k := &Kernel{engine: e, model: model, gone: gone, turn: make(chan struct{}, 1)}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.kernels[k] = true
+	e.know(k, true)
 	return k
 }
 
 // Live says whether the kernel has a process.
-func (k *Kernel) Live() bool {
+func (k *Kernel) Live() bool { return k.Python() != "" }
+
+// Python is the version of the process; empty: there is none.
+func (k *Kernel) Python() string {
 	k.engine.mu.Lock()
 	defer k.engine.mu.Unlock()
-	p := k.engine.live[k]
-	return p != nil && !p.over()
+	if p := k.engine.live[k]; p != nil && !p.over() {
+		return p.version
+	}
+	return ""
 }
 
 // take waits for the kernel's turn. ctx of the call ends also by Stop; free ends
@@ -260,15 +263,24 @@ func (k *Kernel) Stop(ctx context.Context, cause *Cause) error {
 	}
 }
 
-// Forget stops the kernel for good.
+// Forget stops the kernel for good: unless it fails, it never has a process again.
 func (k *Kernel) Forget(ctx context.Context, cause *Cause) error {
+	k.engine.know(k, false)
 	err := k.Stop(ctx, cause)
-	k.engine.mu.Lock()
-	defer k.engine.mu.Unlock()
-	if err == nil {
-		delete(k.engine.kernels, k)
+	if err != nil {
+		k.engine.know(k, true)
 	}
 	return err
+}
+
+func (e *Engine) know(k *Kernel, known bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if known {
+		e.kernels[k] = true
+	} else {
+		delete(e.kernels, k)
+	}
 }
 
 // stopGrace is how long a process that is idle, or was interrupted, may take to
@@ -340,6 +352,10 @@ func (e *Engine) reserve(k *Kernel) error {
 		if e.closed {
 			e.mu.Unlock()
 			return fault.New(fault.Unavailable, "STOPPING", "The server is stopping.").RetryAfter(2 * time.Second)
+		}
+		if !e.kernels[k] {
+			e.mu.Unlock()
+			return fault.New(fault.Precondition, "SCRATCHPAD_CLOSED", "The scratchpad was closed.")
 		}
 		if len(e.live) < e.opt.Max {
 			e.live[k] = nil

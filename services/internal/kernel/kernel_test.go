@@ -97,6 +97,9 @@ func TestErrors(t *testing.T) {
 		}
 		contains(t, code, r.Error, problem)
 	}
+	if r := p.run("x = = 1"); strings.Contains(r.Error, ".py") {
+		t.Errorf("it shows more than the cell: %s", r.Error)
+	}
 	for _, code := range []string{"import sys; sys.exit()", "import sys; sys.exit(0)"} {
 		if r := p.run(code); r.Status != StatusOK {
 			t.Errorf("%q: %+v", code, r)
@@ -165,6 +168,9 @@ func TestDisplays(t *testing.T) {
 	}
 	contains(t, "too much", r.Outputs[0].Data["text/plain"], "left out")
 	contains(t, "too much at once", r.Outputs[1].Data["text/plain"], "left out")
+	if r := p.run("display({'text/x%d' % i: 'x' for i in range(200_000)}, raw=True)"); len(r.Outputs) != 1 || len(r.Outputs[0].Data) != typesMost {
+		t.Errorf("%s %s: %d outputs", r.Status, r.Error, len(r.Outputs))
+	}
 	contains(t, "too many", r.Outputs[100].Data["text/plain"], "more displays left out")
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,15 +30,17 @@ func (s seen) runs() bool { return s.PID > 1 && s.Start != "" && startOf(s.PID) 
 
 // leftover is a guard and its worker.
 type leftover struct {
-	Guard  seen `json:"guard"`
-	Worker seen `json:"worker"`
+	Guard  seen   `json:"guard"`
+	Worker seen   `json:"worker"`
+	Mark   string `json:"mark"`
 }
 
 // remember writes a note about a guard and its worker (0: not known yet) and
 // returns its name.
-func (e *Engine) remember(guard, worker int) string {
+func (e *Engine) remember(g *guarded, worker int) string {
+	guard := g.cmd.Process.Pid
 	name := filepath.Join(e.running(), strconv.Itoa(guard)+".json")
-	text, err := json.Marshal(leftover{see(guard), see(worker)})
+	text, err := json.Marshal(leftover{see(guard), see(worker), g.mark})
 	if err == nil {
 		err = os.WriteFile(name, text, 0o600)
 	}
@@ -96,7 +99,47 @@ func (e *Engine) reap(note string, l leftover) {
 			kill(s.PID)
 		}
 	}
+	hunt(l.Mark)
 	e.forget(note)
+}
+
+// marked is the variable in the environment of a program behind a guard by which
+// what it started is known when the guard is gone: killed by the code, say.
+const marked = "ANTHILL_SCRATCHPAD="
+
+// hunt ends the processes that have a mark in their environment, where there is a
+// /proc to find them in. Those that were started meanwhile are found, too.
+func hunt(mark string) {
+	if mark == "" {
+		return
+	}
+	for range 100 {
+		names, err := filepath.Glob("/proc/[0-9]*")
+		if err != nil {
+			return // the pattern is fine
+		}
+		found := false
+		for _, name := range names {
+			pid, err := strconv.Atoi(filepath.Base(name))
+			if err != nil || pid == os.Getpid() {
+				continue
+			}
+			p, err := os.FindProcess(pid) // before it is looked at: the number may be given to another
+			if err != nil {
+				continue
+			}
+			env, err := os.ReadFile(filepath.Join(name, "environ")) // one that has ended has none
+			if err == nil && slices.Contains(strings.Split(string(env), "\x00"), marked+mark) {
+				found = true
+				_ = p.Kill() // it may have ended by now
+			}
+			_ = p.Release() // it was only looked at
+		}
+		if !found {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // startOf tells when a process began, and in which life of the machine; empty if

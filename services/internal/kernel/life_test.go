@@ -176,6 +176,32 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 }
 
+// Code that kills its guard, which would have ended everything, leaves nothing either.
+func TestGuardKilled(t *testing.T) {
+	t.Parallel()
+	p := newLab(t).pad("a")
+	r := p.run(brood + "import signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1000)")
+	list := pids(t, r.Stdout)
+	if r.Status != StatusDied || len(list) != 4 {
+		t.Fatalf("%+v", r)
+	}
+	gone(t, list)
+	want(t, "afterwards", p.value("1"), "1")
+}
+
+// A kernel that is forgotten never has a process again.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	p := newLab(t).pad("a")
+	p.ok("1")
+	if err := p.kernel.Forget(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.kernel.Start(t.Context(), p.place); !isFault(err, "SCRATCHPAD_CLOSED") || p.kernel.Live() {
+		t.Errorf("%v", err)
+	}
+}
+
 func isFault(err error, reason string) bool {
 	var f *fault.Error
 	return errors.As(err, &f) && f.Reason == reason
@@ -368,6 +394,11 @@ func TestLeftovers(t *testing.T) {
 		return cmd
 	}
 	guard, worker, other := sleeper(), sleeper(), sleeper()
+	astray := exec.Command("sleep", "1000") // its guard and worker are gone
+	astray.Env, astray.SysProcAttr = []string{marked + "M"}, &syscall.SysProcAttr{Setsid: true}
+	if err := astray.Start(); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	note := func(name string, l leftover) {
 		text, err := json.Marshal(l)
@@ -384,6 +415,7 @@ func TestLeftovers(t *testing.T) {
 	note("1.json", leftover{Guard: see(guard.Process.Pid), Worker: see(worker.Process.Pid)})
 	note("2.json", leftover{Guard: seen{other.Process.Pid, see(other.Process.Pid).Start + "0"}, Worker: seen{other.Process.Pid, ""}})
 	note("4.json", leftover{Guard: seen{1, startOf(1)}, Worker: seen{-1, "x"}})
+	note("5.json", leftover{Mark: "M"})
 	if err := os.WriteFile(filepath.Join(dir, "running", "3.json"), []byte("{nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +423,7 @@ func TestLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, ours := range []*exec.Cmd{worker, guard} {
+	for _, ours := range []*exec.Cmd{worker, guard, astray} {
 		if err := ours.Wait(); err == nil {
 			t.Error("a leftover was not ended")
 		}

@@ -125,7 +125,7 @@ func (p *process) start(py *interpreter) (err error) {
 	if err != nil {
 		return err
 	}
-	p.note = p.engine.remember(p.guarded.cmd.Process.Pid, 0)
+	p.note = p.engine.remember(p.guarded, 0)
 	p.readers.Go(func() { p.follow(p.stdout) })
 	p.readers.Go(func() { p.follow(p.stderr) })
 	p.readers.Go(p.listen)
@@ -350,7 +350,7 @@ func (p *process) handle(f frame) {
 		if p.pid == 0 && f.PID > 1 {
 			p.pid, p.version = f.PID, f.Version
 			p.engine.forget(p.note)
-			p.note = p.engine.remember(p.guarded.cmd.Process.Pid, p.pid)
+			p.note = p.engine.remember(p.guarded, p.pid)
 			close(p.hello)
 		}
 	case "model":

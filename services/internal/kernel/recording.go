@@ -113,15 +113,15 @@ func (r *recording) display(o Output) {
 	kept := map[string]string{}
 	for _, mime := range slices.SortedFunc(maps.Keys(o.Data), plainFirst) {
 		data := o.Data[mime]
-		if !Textual(mime) && !isBase64(data) {
+		if len(kept) == typesMost || !Textual(mime) && !isBase64(data) {
 			continue
 		}
-		if r.shown+len(data) > r.limits.Display {
+		if r.shown+len(mime)+len(data) > r.limits.Display {
 			note := fmt.Sprintf("[%s of %d bytes left out: the displays of one cell have %d bytes]", mime, len(data), r.limits.Display)
 			kept["text/plain"] = strings.TrimSpace(cut(kept["text/plain"], 1000) + "\n" + note)
 			continue
 		}
-		r.shown += len(data)
+		r.shown += len(mime) + len(data)
 		kept[mime] = data
 	}
 	if len(kept) == 0 {
@@ -131,6 +131,8 @@ func (r *recording) display(o Output) {
 	r.outputs = append(r.outputs, o)
 	r.sink(Event{Display: &o})
 }
+
+const typesMost = 20 // representations of one value
 
 func plainFirst(a, b string) int {
 	if (a == "text/plain") != (b == "text/plain") {

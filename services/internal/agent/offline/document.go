@@ -40,7 +40,7 @@ func (d document) ext() string { return strings.ToLower(strings.TrimPrefix(path.
 // the one who asks, if anything.
 func (d document) summary(about []string) string {
 	switch d.ext() {
-	case "csv", "tsv":
+	case "csv", "tsv", "tab", "psv", "xlsx", "xlsm":
 		if t, ok := readTable(d); ok {
 			return t.profile(about)
 		}
@@ -192,7 +192,7 @@ func (d document) answer(about []string) string {
 		return d.summary(nil)
 	}
 	switch d.ext() {
-	case "csv", "tsv":
+	case "csv", "tsv", "tab", "psv", "xlsx", "xlsm":
 		if t, ok := readTable(d); ok {
 			return t.answer(about)
 		}

@@ -15,12 +15,14 @@ const signature = "*From the built-in offline provider: no language model is con
 func notice() string {
 	return `No language model is configured, so there is little that I can answer. This is the built-in offline provider; it works without a key and without the network, and it can:
 
-- summarise, quote or search files of the project: name them, such as ` + "`notes.md`" + ` or ` + "`data/report.csv`" + `
+- summarise, quote or search files that you attach, or files of the project: name these, such as ` + "`notes.md`" + `
+- profile tables (CSV, TSV, Excel, JSON records) and chart their columns on a page: “profile data.csv”
+- run Python: put it between ` + "```` ```python ```` and ```` ``` ````" + ` and say “run this”; variables stay for the next time. “show the scratchpad” and “reset the scratchpad” work, too
 - list the files of the project
 - find what was said earlier in this conversation
 - summarise a longer text in your message
 
-To use a language model, choose one in the settings, or send
+It cannot write or repair code, answer questions of general knowledge, or look at images. To use a language model, choose one in the settings, or send
 
 ` + "```" + `
 PUT /v1/settings

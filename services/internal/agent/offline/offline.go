@@ -2,16 +2,15 @@
 // without a key and without the network.
 //
 // Rooms enter through New and use it like any provider. It acts like a model
-// that can do little: it calls read_file and list_files, and answers with what
-// they return, with words from the conversation, or with how to configure a
-// real model. It never invents: all it says about a file or a conversation is
+// that can do little: it reads files and lists them, runs the code that it is
+// given and profiles tables in a scratchpad, and answers with what came of it,
+// with words from the conversation, or with how to configure a real model. It never invents: all it says about a file or a conversation is
 // taken from there, the same question always gets the same answer, and every
 // answer says where it comes from.
 package offline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode"
@@ -82,254 +81,43 @@ func words(text string) func(func(string) bool) {
 	}
 }
 
-// talk is a request as this provider sees it.
-type talk struct {
-	question string
-	unseen   string          // what comes with the question and cannot be read here
-	earlier  []agent.Message // before the question
-	steps    []step          // tools called since
-	tools    map[string]bool
-	calls    int // tool calls in the whole history, to number the next ones
-}
-
-// step is one tool call with its result.
-type step struct {
-	tool, path string
-	result     agent.ToolResult
-}
-
-func listen(req agent.Request) talk {
-	t := talk{tools: map[string]bool{}}
-	for _, spec := range req.Tools {
-		t.tools[spec.Name] = true
-	}
-	last := -1
-	for i, m := range req.Messages {
-		if m.Role == agent.RoleUser {
-			last = i
-		}
-		t.calls += len(m.Calls)
-	}
-	if last < 0 {
-		return t
-	}
-	t.hear(req.Messages[last])
-	t.earlier = req.Messages[:last]
-	var calls []agent.ToolCall
-	for _, m := range req.Messages[last+1:] {
-		if m.Role == agent.RoleAssistant {
-			calls = m.Calls
-		}
-		for _, r := range m.Results {
-			for _, c := range calls {
-				if c.ID == r.ID {
-					t.steps = append(t.steps, step{tool: c.Name, path: pathOf(c.Input), result: r})
-				}
-			}
-		}
-	}
-	return t
-}
-
-// hear takes in the question with the texts that come with it.
-func (t *talk) hear(m agent.Message) {
-	var texts []string
-	images, documents := 0, 0
-	for _, p := range m.Content() {
-		switch {
-		case p.Image != nil:
-			images++
-		case p.File != nil:
-			documents++
-		default:
-			texts = append(texts, p.Text)
-		}
-	}
-	t.question = strings.Join(texts, "\n\n")
-	var unseen []string
-	if images > 0 {
-		unseen = append(unseen, plural(images, "image"))
-	}
-	if documents > 0 {
-		unseen = append(unseen, plural(documents, "document"))
-	}
-	t.unseen = strings.Join(unseen, " and ")
-}
-
-func pathOf(input string) string {
-	var in struct {
-		Path string `json:"path"`
-	}
-	if json.Unmarshal([]byte(input), &in) != nil {
-		return "" // a call that is not ours
-	}
-	return in.Path
-}
-
-// call is the next tool call. Ids follow from the history, so that they are the
-// same each time and differ within a conversation.
-func (t *talk) call(tool, path string) agent.ToolCall {
-	t.calls++
-	input := "{}"
-	if path != "" {
-		// A string always marshals.
-		quoted, err := json.Marshal(path)
-		if err == nil {
-			input = `{"path":` + string(quoted) + `}`
-		}
-	}
-	return agent.ToolCall{ID: fmt.Sprintf("call_offline_%d", t.calls), Name: tool, Input: input}
-}
-
-// results returns the steps of one tool.
-func (t *talk) results(tool string) []step {
-	var out []step
-	for _, s := range t.steps {
-		if s.tool == tool {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 // decide is the whole mind of this provider: an answer, or calls to get one.
 func decide(req agent.Request) (string, []agent.ToolCall) {
 	t := listen(req)
 	w := understand(t.question)
-	if t.unseen != "" {
-		return "Your message comes with " + t.unseen + ", which only a language model can look at.\n\n" + notice(), nil
+	text, calls := t.respond(w)
+	if t.unseen != "" && len(calls) == 0 && text != "" {
+		text = "Your message comes with " + t.unseen + ", which only a language model can look at.\n\n" + text
 	}
+	return text, calls
+}
+
+func (t *talk) respond(w wish) (string, []agent.ToolCall) {
 	switch w.kind {
-	case wishRecall:
-		return t.recall(), nil
+	case wishRun:
+		return t.run(w)
+	case wishPad:
+		return t.pad(w)
+	case wishJudge:
+		return "I can run Python, but not explain, change or write code: that takes a language model. Say “run this” to have it run.\n\n" + notice(), nil
 	case wishNote:
 		return "I will keep that in mind for as long as this conversation lasts: ask me about it any time.\n\n" + signature, nil
-	case wishFiles:
-		return t.aboutFiles(w)
-	case wishList:
+	}
+	list, names := t.pick(w)
+	switch {
+	case len(list) > 0 && w.kind != wishRecall, len(names) > 0 && w.kind == wishFiles:
+		return t.aboutFiles(w, list, names)
+	case t.unseen != "":
+		return notice(), nil
+	case w.kind == wishRecall:
+		return t.recall(), nil
+	case w.kind == wishList:
 		return t.listing(w)
-	case wishDigest:
+	case w.kind == wishDigest:
 		doc := document{name: "your text", text: w.body, whole: true}
 		return doc.summary(nil) + "\n\n" + signature, nil
 	}
 	return notice(), nil
-}
-
-// aboutFiles reads the files that are named, looks around for those that are
-// not there, and then answers.
-func (t *talk) aboutFiles(w wish) (string, []agent.ToolCall) {
-	if len(t.steps) == 0 {
-		if !t.tools[files.ReadTool] {
-			return "I cannot read files here: the tool for it is not available in this conversation.\n\n" + notice(), nil
-		}
-		var calls []agent.ToolCall
-		for _, name := range w.names {
-			calls = append(calls, t.call(files.ReadTool, name))
-		}
-		return "", calls
-	}
-	found, missing := t.sortOut()
-	listings := t.results(files.ListTool)
-	if len(missing) > 0 && len(listings) == 0 && t.tools[files.ListTool] {
-		return "", []agent.ToolCall{t.call(files.ListTool, "")}
-	}
-	var there []files.Listed
-	for _, l := range listings {
-		if !l.result.IsError {
-			more, _ := files.ParseList(l.result.Content)
-			there = append(there, more...)
-		}
-	}
-	if calls := t.retry(missing, there); len(calls) > 0 {
-		return "", calls
-	}
-	var b strings.Builder
-	for _, s := range found {
-		b.WriteString(t.aboutFile(s, w))
-		b.WriteString("\n\n")
-	}
-	for _, name := range t.stillMissing(missing, there) {
-		b.WriteString(absent(name, there))
-		b.WriteString("\n\n")
-	}
-	return b.String() + signature, nil
-}
-
-// sortOut tells what was read, or failed for good, from what is not there.
-func (t *talk) sortOut() (found []step, missing []string) {
-	for _, s := range t.results(files.ReadTool) {
-		if s.result.IsError && strings.HasPrefix(s.result.Content, "there is no file ") {
-			missing = append(missing, s.path)
-		} else {
-			found = append(found, s)
-		}
-	}
-	return found, missing
-}
-
-// retry reads the files that were surely meant, such as one in another folder.
-func (t *talk) retry(missing []string, there []files.Listed) []agent.ToolCall {
-	if !t.tools[files.ReadTool] {
-		return nil
-	}
-	tried := map[string]bool{}
-	for _, s := range t.results(files.ReadTool) {
-		tried[s.path] = true
-	}
-	var calls []agent.ToolCall
-	for _, name := range missing {
-		if path := meant(name, there); path != "" && !tried[path] {
-			tried[path] = true
-			calls = append(calls, t.call(files.ReadTool, path))
-		}
-	}
-	return calls
-}
-
-// stillMissing leaves out the names for which another file stepped in.
-func (t *talk) stillMissing(missing []string, there []files.Listed) []string {
-	var out []string
-	for _, name := range missing {
-		if meant(name, there) == "" {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-func meant(name string, there []files.Listed) string {
-	near := files.Nearest(name, paths(there), 1)
-	if len(near) == 1 && near[0] != name && files.Same(name, near[0]) {
-		return near[0]
-	}
-	return ""
-}
-
-func paths(there []files.Listed) []string {
-	out := make([]string, len(there))
-	for i, f := range there {
-		out[i] = f.Path
-	}
-	return out
-}
-
-// aboutFile answers from one file.
-func (t *talk) aboutFile(s step, w wish) string {
-	if s.result.IsError {
-		why, _, _ := strings.Cut(s.result.Content, "\n")
-		return fmt.Sprintf("`%s` could not be read: %s.", s.path, strings.TrimSuffix(why, "."))
-	}
-	doc := document{name: s.path}
-	doc.text, doc.size, doc.whole = files.SplitNotice(s.result.Content)
-	switch {
-	case strings.TrimSpace(doc.text) == "":
-		return fmt.Sprintf("`%s` is empty.", s.path)
-	case w.verbatim:
-		return doc.quote()
-	case w.asks || doc.hasHeading(w.terms):
-		return doc.answer(w.terms)
-	}
-	return doc.summary(w.terms)
 }
 
 // listing answers what files there are.
@@ -339,7 +127,7 @@ func (t *talk) listing(w wish) (string, []agent.ToolCall) {
 		if !t.tools[files.ListTool] {
 			return "I cannot list files here: the tool for it is not available in this conversation.\n\n" + notice(), nil
 		}
-		return "", []agent.ToolCall{t.call(files.ListTool, w.folder)}
+		return "", []agent.ToolCall{t.call(files.ListTool, pathInput{Path: w.folder})}
 	}
 	last := done[len(done)-1]
 	if last.result.IsError {

@@ -27,8 +27,16 @@ type table struct {
 	partial string // why not all rows are here; "" if they are
 }
 
-// readTable takes a document for a table if it has at least a header and two columns.
+// sheetHead is what the text of a workbook has before each sheet.
+const sheetHead = "## Sheet: "
+
+// readTable takes a document for a table if it has at least a header and two
+// columns. Of a workbook it reads the first sheet.
 func readTable(d document) (table, bool) {
+	if rest, ok := strings.CutPrefix(d.text, sheetHead); ok {
+		_, rest, _ = strings.Cut(rest, "\n\n")
+		d.text, _, _ = strings.Cut(rest, "\n"+sheetHead)
+	}
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(d.text, "\uFEFF")))
 	r.Comma = separator(d.text)
 	r.FieldsPerRecord = -1
@@ -209,9 +217,12 @@ func (t table) writeRows(b *strings.Builder, rows [][]string) {
 	}
 }
 
-// cell makes any text fit into a Markdown table.
+// marks are what Markdown, and HTML in it, could take for more than text.
+var marks = strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", `\<`, "[", `\[`, "*", `\*`, "`", "\\`")
+
+// cell makes any text fit into a Markdown table, as the text that it is.
 func cell(s string) string {
-	return strings.ReplaceAll(clip(strings.Join(strings.Fields(s), " "), maxCell), "|", `\|`)
+	return marks.Replace(clip(strings.Join(strings.Fields(s), " "), maxCell))
 }
 
 func number(f float64) string {

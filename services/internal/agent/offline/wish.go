@@ -16,6 +16,9 @@ const (
 	wishRecall           // something about this conversation
 	wishNote             // to be remembered
 	wishDigest           // a summary of text in the message itself
+	wishRun              // to run code in the message
+	wishJudge            // something about code in the message that only a model can do
+	wishPad              // something about the scratchpad itself
 )
 
 // wish is what a message seems to ask for.
@@ -27,6 +30,12 @@ type wish struct {
 	terms    []string // what the message is about, beside the files and the deed
 	asks     bool     // a question, not an order
 	verbatim bool     // the content itself is wanted
+	profile  bool     // figures and charts are wanted, of tables
+	charts   bool     // charts above all
+	back     bool     // a file of before is meant, if none is named
+	execute  bool     // something is to be run
+	fences   []fence  // code in the message
+	action   string   // on the scratchpad
 }
 
 var (
@@ -43,6 +52,15 @@ var (
 	noting    = regexp.MustCompile(`(?i)^\W*(please\s+)?(remember|note|keep in mind|don't forget|my name is|call me)\b`)
 	digesting = regexp.MustCompile(`(?i)\b(summar(y|ise|ize)|tl;?dr|key points|main points|condense|shorten)\b`)
 	showing   = regexp.MustCompile(`(?i)\b(show|print|display|cat|quote|output)\b|\b(full|whole|exact|raw) (text|content|contents)\b|\bcontents? of\b`)
+	profiling = regexp.MustCompile(`(?i)\b(profil\w*|analy[sz]\w*|explore|statistics|stats|distributions?|eda)\b|` + charting.String())
+	charting  = regexp.MustCompile(`(?i)\b(charts?|plots?|graphs?|histograms?|visuali[sz]\w*|diagrams?|draw)\b`)
+	pointing  = regexp.MustCompile(`(?i)\b(the|this|that|these|those|my|same)\s+(same\s+)?(files?|tables?|data|dataset|sheets?|spreadsheet|documents?|attachments?|uploads?|pdf|csv)\b|\b(it|them|this|again)\W*$`)
+	running   = regexp.MustCompile(`(?i)\b(run|execute|exec|evaluate|eval|try|compute|calculate)\b|\bwhat (does|will|would|do) (this|it|that|these)( code| script)? (print|output|return|give)`)
+	refusing  = regexp.MustCompile(`(?i)\b(don['’]?t|do not|never|without|not|instead of|before) (yet )?(run|running|execute|executing|try|trying|evaluate)\b`)
+	judging   = regexp.MustCompile(`(?i)\b(explain|review|fix|repair|correct|debug|improve|refactor|rewrite|translate|convert|port|document|comment|simplify|complete|optimi[sz]e|summari[sz]e|remember|write|extend|add)\b`)
+	wondering = regexp.MustCompile(`(?i)\b(why|what|how|wrong|bugs?|mean|means|is|should|can|could)\b|\?`)
+	resetting = regexp.MustCompile(`(?i)\b(reset|clear|empty|restart|wipe)\s+(the |my |your |this )?scratch\s?pad\b`)
+	viewing   = regexp.MustCompile(`(?i)\b(show|view|print|dump|list|see)\s+(me )?(what is in |what's in )?(the |my |your |this )?scratch\s?pad\b|\bwhat('s| is) in (the|my|your|this) scratch\s?pad\b`)
 	asking    = regexp.MustCompile(`(?i)\?|^\W*(what|who|where|when|why|which|whose|how|is|are|was|were|does|do|did|can|could|has|have|find|search|look for|look up)\b`)
 )
 
@@ -68,17 +86,25 @@ const (
 )
 
 func understand(message string) wish {
-	plain := message
+	blocks, plain := fences(message)
 	if len(plain) > 2*reach {
 		plain = strings.ToValidUTF8(plain[:reach]+"\n"+plain[len(plain)-reach:], "")
 	}
 	plain = address.ReplaceAllString(fenced.ReplaceAllString(plain, " "), " ")
-	w := wish{asks: asking.MatchString(plain)}
+	w := wish{asks: asking.MatchString(plain), profile: profiling.MatchString(plain), charts: charting.MatchString(plain),
+		fences: blocks, execute: running.MatchString(plain)}
+	w.back = len(message) <= longText && (w.profile || digesting.MatchString(plain) || pointing.MatchString(plain))
 	var rest string
 	w.names, w.folder, rest = fileNames(plain)
 	w.terms = subject(rest)
 	w.verbatim = showing.MatchString(rest)
 	switch {
+	case len(blocks) > 0 && codeWish(plain, blocks) != wishUnknown:
+		w.kind = codeWish(plain, blocks)
+	case resetting.MatchString(plain):
+		w.kind, w.action = wishPad, "reset"
+	case viewing.MatchString(plain):
+		w.kind, w.action = wishPad, "view"
 	case noting.MatchString(plain) && !strings.Contains(plain, "?") && len(w.names) == 0:
 		w.kind = wishNote
 	case recalling.MatchString(plain):
@@ -97,6 +123,46 @@ func understand(message string) wish {
 		w.kind = wishRecall
 	}
 	return w
+}
+
+// shortOrder is how long the words beside a block of Python may be that is
+// meant to be run without saying so.
+const shortOrder = 80
+
+// codeWish is what is to be done with code in a message: run if that is said, or
+// if it is Python with little beside it. What has effects is never run in doubt.
+func codeWish(plain string, blocks []fence) wishKind {
+	orders, marked := running.MatchString(plain), false
+	for _, f := range blocks {
+		marked = marked || f.python() && f.language != ""
+	}
+	switch {
+	case refusing.MatchString(plain), judging.MatchString(plain):
+		if marked || orders {
+			return wishJudge
+		}
+	case orders:
+		return wishRun
+	case marked && len(strings.TrimSpace(plain)) <= shortOrder && !wondering.MatchString(plain):
+		return wishRun
+	case marked && len(strings.TrimSpace(plain)) <= longText && wondering.MatchString(plain):
+		return wishJudge
+	}
+	return wishUnknown
+}
+
+// programs are the endings of files that people may want to have run.
+var programs = setOf("py js mjs ts go sh bash rb pl php lua r jl")
+
+// cannot says what was asked for beside what was done.
+func (w wish) cannot() string {
+	switch {
+	case w.charts:
+		return "A chart shows one column. What sets columns against each other takes a language model, or a cell of your own: send Python between ```` ```python ```` and ```` ``` ````.\n\n"
+	case w.execute && slices.ContainsFunc(w.names, func(n string) bool { return programs[document{name: n}.ext()] }):
+		return "I do not run files, only Python that is in your message, between ```` ```python ```` and ```` ``` ````.\n\n"
+	}
+	return ""
 }
 
 // fileNames finds what looks like files in a message, in the order of their

@@ -30,6 +30,7 @@ from inspect import CO_COROUTINE
 from io import RawIOBase, TextIOBase, UnsupportedOperation
 
 OUTPUT_MAX = 4 << 20  # characters in one display
+TYPES_MAX = 20  # representations of one value
 PLAIN_MAX = 100_000  # characters of a text/plain
 ERROR_MAX = 20_000
 PROMPT_MAX = 1 << 20
@@ -355,7 +356,7 @@ def pack(found):
     """Text as it is, everything else in base64; what is too large is only named."""
     out, room = {}, OUTPUT_MAX
     for mime, data in sorted(found.items(), key=lambda item: item[0] != "text/plain"):
-        if data is None or not isinstance(mime, str) or not MIME.match(mime):
+        if data is None or len(out) == TYPES_MAX or not isinstance(mime, str) or not MIME.match(mime):
             continue
         if isinstance(data, (bytes, bytearray, memoryview)):
             data = base64.b64encode(bytes(data)).decode("ascii")
@@ -544,7 +545,7 @@ def no_input(prompt=""):
 
 def execute(code, filename, namespace):
     """Runs a cell and returns the value of its last line, if that is an expression."""
-    tree = ast.parse(code, filename)
+    tree = compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
     last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         last = ast.Expression(tree.body.pop().value)
