@@ -296,7 +296,7 @@ func TestFollowLargeTexts(t *testing.T) {
 	f.has(t, "word")
 	s.mu.Lock()
 	for i := range 80 {
-		s.texts[index.Ref{Scope: "a", Name: strconv.Itoa(i)}] = fmt.Sprintf("word %d ", i) + strings.Repeat("filling ", 20_000)
+		s.texts[index.Ref{Scope: "a", Name: strconv.Itoa(i)}] = fmt.Sprintf("word %d ", i) + strings.Repeat("- ", 80_000)
 	}
 	s.mu.Unlock()
 	s.event(t, func() {}, "a")

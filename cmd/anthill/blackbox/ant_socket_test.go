@@ -329,6 +329,7 @@ func firstDifference(a, b []string) int {
 // speakers post under keys until each message is acknowledged, whatever happens
 // to the server.
 func (s *server) speakers(ctx context.Context, room, phase string, n, each int, said *sync.WaitGroup, acked chan<- string) {
+	s = s.with(s.t) // the test may start another process meanwhile, at the same address
 	for who := range n {
 		said.Go(func() {
 			for i := range each {
