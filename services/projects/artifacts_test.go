@@ -84,7 +84,8 @@ func TestListArtifacts(t *testing.T) {
 	if a.Id != "0a1b2c3d" || a.Title != "Sales 2026" || a.Description != "All of it" || a.Type != "html-app" || a.Kind != "Dashboard" || a.Ext != "html" ||
 		a.Updated != "updated 4m ago" || !a.Live || a.FileCount != 3 || a.Folder != dir+"/sales" || a.Path != dir+"/sales/page.html" ||
 		a.GetPrimary() != "page.html" || a.GetPublishedUrl() != "https://x/page" || a.Project != "general" || a.GetPort() != 8080 || a.Bytes != 11 ||
-		a.CreatedAt != "2026-01-02T03:04:05Z" || len(a.Datasources) != 1 || !regexp.MustCompile(`^linear-gradient\(.*\)$`).MatchString(a.Bg) || a.Files != nil {
+		a.CreatedAt != "2026-01-02T03:04:05Z" || len(a.Datasources) != 1 || !regexp.MustCompile(`^linear-gradient\(.*\)$`).MatchString(a.Bg) ||
+		len(a.Files) != 3 || len(a.Provenance) != 1 {
 		t.Errorf("%v", a)
 	}
 	a = list[1]
