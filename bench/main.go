@@ -33,6 +33,7 @@ type options struct {
 	messages int // in the home that is started
 	fill     time.Duration
 	found    int // messages that are searched
+	large    int // messages of the room that has grown
 }
 
 // bench is one run.
@@ -60,6 +61,7 @@ var rows = []row{
 	{"burst", (*bench).burst},
 	{"pace", (*bench).pace},
 	{"start", (*bench).start},
+	{"growth", (*bench).growth},
 	{"search", (*bench).search},
 }
 
@@ -98,6 +100,7 @@ func parse(args []string) (o options, peer string, err error) {
 	flags.IntVar(&o.messages, "messages", 100_000, "messages in the home of the start row")
 	flags.DurationVar(&o.fill, "fill", 4*time.Minute, "longest time to fill that home")
 	flags.IntVar(&o.found, "searched", 200_000, "messages of the search row")
+	flags.IntVar(&o.large, "large", 1_000_000, "messages of the large room of the growth row")
 	flags.StringVar(&peer, "peer", "", "serve as this reference (for the program itself)")
 	if err := flags.Parse(args); err != nil || peer != "" {
 		return o, peer, err
@@ -109,8 +112,8 @@ func parse(args []string) (o options, peer string, err error) {
 		}
 	}
 	o.span = time.Duration(*seconds * float64(time.Second))
-	if o.span <= 0 || o.rounds < 1 || o.chunks < 1 || o.messages < 2 || o.found < 1 {
-		return o, "", errors.New("-seconds, -rounds, -chunks, -messages and -searched must be positive")
+	if o.span <= 0 || o.rounds < 1 || o.chunks < 1 || o.messages < 2 || o.found < 1 || o.large < 2 {
+		return o, "", errors.New("-seconds, -rounds, -chunks, -messages, -searched and -large must be positive")
 	}
 	o.binary, err = filepath.Abs(o.binary)
 	return o, "", err
