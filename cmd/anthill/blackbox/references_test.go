@@ -114,7 +114,11 @@ func TestItemReferencesAreBounded(t *testing.T) {
 		return append(many, object{"role": "user", "content": "q"})
 	}
 	s.post("/v1/responses", object{"input": refs(400, whole[0].ID)}).refused(http.StatusRequestEntityTooLarge, "The input is larger than 8 MiB")
-	if peak := s.peakMemory(t); peak > 1<<29 {
+	most := int64(1 << 29)
+	if raceOn { // which keeps a shadow of what is in use
+		most *= 2
+	}
+	if peak := s.peakMemory(t); peak > most {
 		t.Errorf("the program took %d MiB", peak>>20)
 	}
 	s.create(object{"input": "small", "conversation": "s"})
