@@ -1,6 +1,8 @@
 package rooms
 
 import (
+	"fmt"
+
 	antv1 "anthill/gen/ant/v1"
 )
 
@@ -46,19 +48,36 @@ func (p *posted) view() *antv1.PostMessageResponse {
 	}
 	if p.dry {
 		v.Status, v.BroadcastState, v.Deliveries[0].Delivered, v.Deliveries[0].State = statePlanned, statePlanned, false, statePlanned
+		for _, d := range v.Deliveries {
+			would := wouldBe(d)
+			d.Would, d.Id = &would, ""
+		}
 	}
 	return v
+}
+
+// wouldBe is what a dry run says of an attempt.
+func wouldBe(d *antv1.Delivery) string {
+	switch {
+	case d.State == stateRetained, d.State == statePlanned && d.Adapter == viaFocus:
+		return "queue"
+	case d.State == statePlanned:
+		return "deliver"
+	}
+	return "skip"
 }
 
 // viewDeliveries begins with what is true of every message: whoever watches the
 // room got it.
 func viewDeliveries(m *message, list []delivery) []*antv1.Delivery {
-	out := []*antv1.Delivery{{Adapter: viaRoom, TargetId: m.Room, Delivered: true, State: stateDelivered,
-		Attempt: 1, AttemptedAt: wireTime(m.At)}}
-	for _, d := range list {
-		out = append(out, &antv1.Delivery{Adapter: d.Adapter, TargetId: d.Target, Delivered: d.Delivered,
+	at := wireTime(m.At)
+	out := []*antv1.Delivery{{Id: m.ID + ".0", Adapter: viaRoom, TargetId: m.Room, Delivered: true, State: stateDelivered,
+		Attempt: 1, Attempts: 1, AttemptedAt: at, CreatedAt: at, UpdatedAt: at}}
+	for i, d := range list {
+		at := wireTime(d.At)
+		out = append(out, &antv1.Delivery{Id: fmt.Sprintf("%s.%d", m.ID, i+1), Adapter: d.Adapter, TargetId: d.Target, Delivered: d.Delivered,
 			Error: orNull(d.Words), State: d.State, Reason: d.Reason, Handle: orNull(d.Handle),
-			Attempt: int32(d.Attempt), AttemptedAt: wireTime(d.At), ExpiresAt: wireTimeOrNull(d.Expires)})
+			Attempt: int32(d.Attempt), Attempts: int32(d.Attempt), AttemptedAt: at, CreatedAt: at, UpdatedAt: at, ExpiresAt: wireTimeOrNull(d.Expires)})
 	}
 	return out
 }

@@ -52,6 +52,15 @@ func TestAntDeliveries(t *testing.T) {
 		if got := fmt.Sprint(attempts(dry)); sortedWords(got) != sortedWords(tc.want) || dry["dry_run"] != true || dry["id"] != "" {
 			t.Errorf("dry run of %v: %s", tc.body, got)
 		}
+		for i, d := range dry["deliveries"].([]any) {
+			would := "deliver"
+			if i > 0 { // no terminal is live
+				would = "queue"
+			}
+			if d := d.(object); d["would"] != would || d["id"] != "" {
+				t.Errorf("dry run of %v: %v, would %s", tc.body, d, would)
+			}
+		}
 		if after := string(s.get(room + "/messages").body); after != before {
 			t.Errorf("a dry run changed something:\n%s\n%s", before, after)
 		}
@@ -66,6 +75,16 @@ func TestAntDeliveries(t *testing.T) {
 		read := s.get(room + "/messages/" + str(o, "id") + "/deliveries").ok()
 		if fmt.Sprint(read["deliveries"]) != fmt.Sprint(o["deliveries"]) {
 			t.Errorf("read afterwards: %v, was %v", read, o["deliveries"])
+		}
+		ids := map[any]bool{}
+		for _, d := range read["deliveries"].([]any) {
+			d := d.(object)
+			if ids[d["id"]] = true; d["would"] != nil || d["attempts"] != 1.0 || d["created_at"] == "" || d["updated_at"] == "" {
+				t.Errorf("a record of a delivery: %v", d)
+			}
+		}
+		if len(ids) != len(read["deliveries"].([]any)) || ids[""] {
+			t.Errorf("ids of deliveries: %v", ids)
 		}
 	}
 	o := s.postAs(room, "@james", "@codex again")

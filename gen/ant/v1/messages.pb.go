@@ -815,7 +815,16 @@ type Delivery struct {
 	// YYYY-MM-DD HH:MM:SS, UTC.
 	AttemptedAt string `protobuf:"bytes,9,opt,name=attempted_at,json=attemptedAt" json:"attempted_at,omitempty"`
 	// When a retained message is given up.
-	ExpiresAt     *string `protobuf:"bytes,10,opt,name=expires_at,json=expiresAt" json:"expires_at,omitempty"`
+	ExpiresAt *string `protobuf:"bytes,10,opt,name=expires_at,json=expiresAt" json:"expires_at,omitempty"`
+	// Of a dry run: deliver, queue or skip.
+	Would *string `protobuf:"bytes,11,opt,name=would" json:"would,omitempty"`
+	// Of this attempt; empty in a dry run.
+	Id string `protobuf:"bytes,12,opt,name=id" json:"id,omitempty"`
+	// How many attempts to this target there were with this one: attempt.
+	Attempts int32 `protobuf:"varint,13,opt,name=attempts" json:"attempts,omitempty"`
+	// When it was made and its outcome known: attempted_at.
+	CreatedAt     string `protobuf:"bytes,14,opt,name=created_at,json=createdAt" json:"created_at,omitempty"`
+	UpdatedAt     string `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -916,6 +925,41 @@ func (x *Delivery) GetAttemptedAt() string {
 func (x *Delivery) GetExpiresAt() string {
 	if x != nil && x.ExpiresAt != nil {
 		return *x.ExpiresAt
+	}
+	return ""
+}
+
+func (x *Delivery) GetWould() string {
+	if x != nil && x.Would != nil {
+		return *x.Would
+	}
+	return ""
+}
+
+func (x *Delivery) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Delivery) GetAttempts() int32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Delivery) GetCreatedAt() string {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return ""
+}
+
+func (x *Delivery) GetUpdatedAt() string {
+	if x != nil {
+		return x.UpdatedAt
 	}
 	return ""
 }
@@ -1636,7 +1680,7 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	"\x03ask\x18\x15 \x01(\v2\x11.ant.v1.PostedAskR\x03ask\x12%\n" +
 	"\x04asks\x18\x16 \x03(\v2\x11.ant.v1.PostedAskR\x04asks\"\x1b\n" +
 	"\tPostedAsk\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xab\x02\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xb2\x03\n" +
 	"\bDelivery\x12\x18\n" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x1a\n" +
 	"\btargetId\x18\x02 \x01(\tR\btargetId\x12\x1c\n" +
@@ -1649,7 +1693,14 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	"\fattempted_at\x18\t \x01(\tR\vattemptedAt\x12$\n" +
 	"\n" +
 	"expires_at\x18\n" +
-	" \x01(\tB\x05\xaa\x01\x02\b\x01R\texpiresAt\"l\n" +
+	" \x01(\tB\x05\xaa\x01\x02\b\x01R\texpiresAt\x12\x1b\n" +
+	"\x05would\x18\v \x01(\tB\x05\xaa\x01\x02\b\x01R\x05would\x12\x0e\n" +
+	"\x02id\x18\f \x01(\tR\x02id\x12\x1a\n" +
+	"\battempts\x18\r \x01(\x05R\battempts\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x0e \x01(\tR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\x0f \x01(\tR\tupdatedAt\"l\n" +
 	"\x14UpdateMessageRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\tsessionId\x12\x14\n" +
