@@ -212,7 +212,7 @@ describe('coworker', { concurrency: 3 }, () => {
         cancelled = await call(`${server.url}/v1/responses/cancel`, 'POST', { conversation_id: conversation });
       });
       assert.deepEqual([cancelled.cancelled, first.end, first.response.incomplete_details], [true, 'response.incomplete', { reason: 'cancelled' }]);
-      assert.deepEqual(first.response.output.map((item) => [item.type, item.status]), [['code_interpreter_call', 'failed']]);
+      assert.deepEqual(first.response.output.map((item) => [item.type, item.status]), [['code_interpreter_call', 'incomplete']]);
       assert.deepEqual(first.cells.map((c) => [c.told, c.stdout, c.error]), [['cancelled', 'rising\n', 'Cancelled by user.']]);
       const second = await turn(server, 'How high is it?');
       assert.deepEqual([second.end, second.cells[0].stdout, second.cells[0].notice], ['response.completed', '7\n', '']);
