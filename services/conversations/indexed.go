@@ -175,7 +175,7 @@ func (t Texts) read(ctx context.Context, ref index.Ref) (*Found, error) {
 // A step of Walk ends behind this many turns, or bytes of text.
 const (
 	walkTurns = 64
-	walkBytes = 4 << 20
+	walkBytes = 1 << 20
 )
 
 // Walk returns the documents behind a place, those of the conversation with the

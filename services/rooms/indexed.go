@@ -174,8 +174,8 @@ func (t Texts) documents(ctx context.Context, found []*message) ([]index.Documen
 
 // A step of Walk ends behind this many messages, or bytes of content.
 const (
-	walkMessages = 8000
-	walkBytes    = 4 << 20
+	walkMessages = 20_000
+	walkBytes    = 2 << 20
 )
 
 // Walk returns the messages behind a place, room by room, and the place where to

@@ -34,7 +34,7 @@ const (
 	// waits, so that filling it takes no more than a part of one processor.
 	rest = 2
 	// page is how many events are read at once.
-	page = 1000
+	page = 500
 	// again is the pause behind a failure, such as a full disk.
 	again = 5 * time.Second
 	// poll finds what a lost wake-up would have told.
@@ -52,7 +52,8 @@ type follower struct {
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	at      index.State   // what the index has
+	at      index.State   // what the index has; not Begun: to be asked
+	losses  int           // how often at was found wrong
 	moved   chan struct{} // closed and made anew when at changes
 	waiting int           // searches that wait
 	hurry   chan struct{} // wakes the follower for one
@@ -71,6 +72,8 @@ func (f *follower) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, index.ErrReplaced):
+			f.lost() // a search found the file damaged
 		case err != nil:
 			f.log.Warn("search index could not be brought up to date, will be tried again", "topic", f.feed.Topic(), "error", err)
 			f.lost()
@@ -132,28 +135,27 @@ const (
 // part of what was there before it.
 func (f *follower) step(ctx context.Context) (did progress, err error) {
 	f.mu.Lock()
-	at := f.at
+	at, losses := f.at, f.losses
 	f.mu.Unlock()
 	if !at.Begun { // the first step, or one behind a failure: what the index has is what counts
 		if at, err = f.index.State(ctx); err != nil {
 			return nothing, err
 		}
 	}
+	set := func(at index.State) { f.set(at, losses) }
 	entries, head, err := f.read(ctx, at.Seq)
 	if err != nil {
 		return nothing, err
 	}
 	if !holds(at, head) {
-		// Walking begins at the present end of the log: what changes meanwhile comes behind it.
-		if err := f.index.Reset(); err != nil {
-			return nothing, err
-		}
-		return some, f.apply(ctx, index.Batch{State: index.State{Begun: true, Epoch: head.Epoch, Seq: head.Last, Walking: true}})
+		f.lost()
+		return some, f.beginAgain(ctx, head)
 	}
 	if len(entries) > 0 {
 		if at, err = f.replay(ctx, at, head, entries); err != nil {
 			return nothing, err
 		}
+		set(at)
 		did = some
 		if head.First > 1 && at.Seq-head.First < (head.Last-head.First)/2 {
 			did = urgent
@@ -166,20 +168,41 @@ func (f *follower) step(ctx context.Context) (did progress, err error) {
 			return nothing, err
 		}
 		at.Walking, at.Walked = next != "", next
-		return max(did, some), f.apply(ctx, index.Batch{Put: docs, State: at})
+		if err := f.index.Apply(ctx, index.Batch{Put: docs, State: at}); err != nil {
+			return nothing, err
+		}
+		set(at)
+		return max(did, some), nil
 	case did != nothing:
 		return did, nil
 	}
-	f.set(at) // it has all that a search waits for
+	set(at) // it has all that a search waits for
 	if at.Tidy {
 		return nothing, nil
 	}
 	more, err := f.index.Tidy(ctx)
-	if err == nil && !more {
-		at.Tidy = true
-		err = f.apply(ctx, index.Batch{State: at})
+	if err != nil || more {
+		return some, err
 	}
-	return some, err
+	at.Tidy = true
+	if err := f.index.Apply(ctx, index.Batch{State: at}); err != nil {
+		return nothing, err
+	}
+	set(at)
+	return some, nil
+}
+
+// beginAgain empties the index. Walking begins at the present end of the log: what
+// changes meanwhile comes behind it.
+func (f *follower) beginAgain(ctx context.Context, head store.Head) error {
+	if err := f.index.Reset(); err != nil {
+		return err
+	}
+	at, err := f.index.State(ctx)
+	if err != nil {
+		return err
+	}
+	return f.index.Apply(ctx, index.Batch{State: index.State{File: at.File, Begun: true, Epoch: head.Epoch, Seq: head.Last, Walking: true}})
 }
 
 // replay brings the index from a place in the log to behind the entries.
@@ -191,10 +214,9 @@ func (f *follower) replay(ctx context.Context, at index.State, head store.Head, 
 	stored := at.Seq
 	at.Epoch, at.Seq = head.Epoch, entries[len(entries)-1].Seq
 	if b.State = at; len(b.Put)+len(b.Gone)+len(b.Scopes) == 0 && at.Seq/keepAfter == stored/keepAfter {
-		f.set(at)
-		return at, nil
+		return at, nil // not worth a write
 	}
-	return at, f.apply(ctx, b)
+	return at, f.index.Apply(ctx, b)
 }
 
 // holds says whether the log goes on right behind what the index has.
@@ -294,7 +316,7 @@ func (f *follower) compare(ctx context.Context, scope string, b *index.Batch) (c
 // batch behind which it is written before the rest.
 const (
 	loadStep   = 64
-	batchBytes = 8 << 20
+	batchBytes = 1 << 20
 )
 
 // load reads documents into a batch. What would make it too large is written
@@ -331,21 +353,21 @@ func (f *follower) load(ctx context.Context, at index.State, refs []index.Ref, b
 	return nil
 }
 
-// apply writes a batch; what it wrote is seen by searches that begin now.
-func (f *follower) apply(ctx context.Context, b index.Batch) error {
-	if err := f.index.Apply(ctx, b); err != nil {
-		return err
-	}
-	f.set(b.State)
-	return nil
-}
-
 // lost says that the index is not what was thought.
-func (f *follower) lost() { f.set(index.State{}) }
-
-func (f *follower) set(at index.State) {
+func (f *follower) lost() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.losses++
+	f.at = index.State{}
+}
+
+// set says what the index has, unless it was lost since losses were counted.
+func (f *follower) set(at index.State, losses int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.losses != losses {
+		return
+	}
 	f.at = at
 	close(f.moved)
 	f.moved = make(chan struct{})

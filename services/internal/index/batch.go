@@ -34,6 +34,9 @@ type Batch struct {
 	State  State
 }
 
+// ErrReplaced is returned for a batch whose State is about a former file.
+var ErrReplaced = errors.New("index: the file was replaced")
+
 // Apply writes a batch. Writing one again changes nothing.
 func (x *Index) Apply(ctx context.Context, b Batch) error {
 	return x.with(ctx, func(_, writer *sql.DB) error {
@@ -42,6 +45,11 @@ func (x *Index) Apply(ctx context.Context, b Batch) error {
 			return err
 		}
 		defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+		if now, err := readState(ctx, tx); err != nil {
+			return err
+		} else if now.File != b.State.File {
+			return ErrReplaced
+		}
 		w := &batchWriter{ctx: ctx, tx: tx, by: x.opt.By, scopes: map[string]int64{}}
 		if err := errors.Join(w.drop(b), w.put(b.Put)); err != nil {
 			return err
@@ -128,7 +136,7 @@ func (w *batchWriter) put(list []Document) error {
 	if err := w.tx.QueryRowContext(w.ctx, "SELECT coalesce(max(id), 0) + 1 FROM docs").Scan(&next); err != nil {
 		return err
 	}
-	insert, err := w.tx.PrepareContext(w.ctx, "INSERT OR REPLACE INTO texts (rowid, scope, text) VALUES (?, ?, ?)")
+	insert, err := w.tx.PrepareContext(w.ctx, "INSERT OR REPLACE INTO texts (rowid, text, scope) VALUES (?, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -141,18 +149,37 @@ func (w *batchWriter) put(list []Document) error {
 			id = next
 			next++
 		}
-		if _, err := insert.ExecContext(w.ctx, id, scopeToken(n), w.by.prepare(d.Text)); err != nil {
+		if _, err := insert.ExecContext(w.ctx, id, w.by.prepare(d.Text), scopeToken(n)); err != nil {
 			return err
 		}
 		rows = append(rows, id, n, d.Name, int64(d.Stamp))
 	}
-	for some := range slices.Chunk(rows, 4*docsAtOnce) {
-		q := "INSERT OR REPLACE INTO docs (id, scope, name, stamp) VALUES (?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?)", len(some)/4-1)
-		if _, err := w.tx.ExecContext(w.ctx, q, some...); err != nil {
+	return w.putRows(rows)
+}
+
+// putRows writes rows of docs, four values each.
+func (w *batchWriter) putRows(values []any) error {
+	statement := func(rows int) string {
+		return "INSERT OR REPLACE INTO docs (id, scope, name, stamp) VALUES (?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?)", rows-1)
+	}
+	if len(values) >= 4*docsAtOnce {
+		many, err := w.tx.PrepareContext(w.ctx, statement(docsAtOnce))
+		if err != nil {
 			return err
 		}
+		defer many.Close() //nolint:errcheck // the transaction ends it
+		for len(values) >= 4*docsAtOnce {
+			if _, err := many.ExecContext(w.ctx, values[:4*docsAtOnce]...); err != nil {
+				return err
+			}
+			values = values[4*docsAtOnce:]
+		}
 	}
-	return nil
+	if len(values) == 0 {
+		return nil
+	}
+	_, err := w.tx.ExecContext(w.ctx, statement(len(values)/4), values...)
+	return err
 }
 
 // lastOfEach keeps the last of the documents with the same name, in rising order:

@@ -8,7 +8,7 @@
 // The room that owns an Index fills it in batches; a batch and how far the filling
 // has come are one transaction. A file that is lost, damaged or of another
 // version is replaced by an empty one, and the state then says that nothing was
-// filled in. Text of a user never reaches MATCH but as quoted strings (Query).
+// filled in; what was meant for the former file is refused. Text of a user never reaches MATCH but as quoted strings (Query).
 package index
 
 import (
@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -50,14 +51,15 @@ const (
 // is left is to keep them.
 var tokenizers = map[Unit]string{
 	Parts: `tokenize = 'trigram'`,
-	Words: `tokenize = "unicode61 remove_diacritics 0 categories 'L* N* M* Co So'", prefix = '2 3'`,
+	Words: `tokenize = "unicode61 remove_diacritics 0 categories 'L* N* M* Co So'", prefix = '2'`,
 }
 
 // schemaVersion changes with the tables and with how text becomes tokens.
 const schemaVersion = 1
 
 // schema has the scope of a document as a column of the text table: it is one
-// token there, so that a search in one room does not look at the others. While an
+// token there, so that a search in one room does not look at the others. (The
+// first column takes less room than others.) While an
 // index is filled for the first time its segments are left as they come; Tidy
 // merges them, once.
 const schema = `
@@ -65,12 +67,13 @@ CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL
 CREATE TABLE scopes (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE docs (id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, name TEXT NOT NULL, stamp INTEGER NOT NULL);
 CREATE UNIQUE INDEX docs_by_name ON docs (scope, name);
-CREATE VIRTUAL TABLE texts USING fts5(scope, text, content = '', contentless_delete = 1, %s);
-INSERT INTO texts (texts, rank) VALUES ('hashsize', 8000000), ('automerge', 0), ('crisismerge', 100);
+CREATE VIRTUAL TABLE texts USING fts5(text, scope, content = '', contentless_delete = 1, %s);
+INSERT INTO texts (texts, rank) VALUES ('automerge', 0), ('crisismerge', 100);
 PRAGMA user_version = %d;`
 
-// State is how far an Index has been filled; the zero State: not at all.
+// State is how far an Index has been filled.
 type State struct {
+	File  uint64 `json:"file"`  // which file this is about, as State told; not 0
 	Begun bool   `json:"begun"` // false: nothing has been filled in
 	Epoch uint32 `json:"epoch"` // of the log that it follows
 	Seq   uint64 `json:"seq"`   // last entry that is in it
@@ -203,7 +206,7 @@ func (x *Index) create(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf(schema, tokenizers[x.opt.By], schemaVersion)); err != nil {
 		return err
 	}
-	if err := writeState(ctx, tx, State{}); err != nil {
+	if err := writeState(ctx, tx, State{File: rand.Uint64() | 1}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -298,7 +301,12 @@ func (x *Index) with(ctx context.Context, fn func(reader, writer *sql.DB) error)
 
 var errState = errors.New("index: state cannot be read")
 
-func readState(ctx context.Context, db *sql.DB) (s State, err error) {
+// querier is a connection or a transaction.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func readState(ctx context.Context, db querier) (s State, err error) {
 	var text string
 	if err := db.QueryRowContext(ctx, "SELECT value FROM state").Scan(&text); err != nil {
 		if errors.Is(err, sql.ErrNoRows) {

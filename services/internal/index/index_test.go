@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -38,6 +39,11 @@ func put(t *testing.T, x *index.Index, texts ...string) {
 
 func apply(t *testing.T, x *index.Index, b index.Batch) {
 	t.Helper()
+	now, err := x.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.State.File = now.File
 	if err := x.Apply(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +222,25 @@ func TestUselessFiles(t *testing.T) {
 				t.Errorf("found %v", got)
 			}
 		})
+	}
+}
+
+func TestReplacedFile(t *testing.T) {
+	x, _ := open(t, index.Parts)
+	put(t, x, "some text")
+	old, err := x.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	late := index.Batch{Put: []index.Document{{Ref: index.Ref{Scope: "room", Name: "9"}, Order: 9, Text: "more text"}}, State: old}
+	if err := x.Apply(t.Context(), late); !errors.Is(err, index.ErrReplaced) {
+		t.Errorf("a batch for a file that is gone: %v", err)
+	}
+	if now, err := x.State(t.Context()); err != nil || now.Begun || now.File == old.File {
+		t.Errorf("%+v, %v; before it was %+v", now, err, old)
 	}
 }
 
