@@ -219,7 +219,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("%s: %v %v", path, info, err)
 		}
 	}
-	only(t, fresh.dir, lockName, "store")
+	only(t, fresh.dir, lockName, "store", "uploads")
 	only(t, filepath.Dir(fresh.projects), "projects")
 }
 
@@ -278,7 +278,7 @@ func TestRestoreLosesNothing(t *testing.T) {
 	if got := aside.words(t); got != "present present present" {
 		t.Errorf("put aside: %q", got)
 	}
-	only(t, present.dir, lockName, "backups", "projects", "store")
+	only(t, present.dir, lockName, "backups", "projects", "store", "uploads")
 	if yes, err := Held(present.dir); yes || err != nil {
 		t.Errorf("still held: %v %v", yes, err)
 	}
@@ -301,7 +301,7 @@ func TestRestoreCutOffAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for steps := range 6 {
+	for steps := range 7 {
 		t.Run(fmt.Sprint(steps, " renames"), func(t *testing.T) {
 			h := newHome(t, "present")
 			h.close(t)
@@ -321,7 +321,8 @@ func TestRestoreCutOffAnywhere(t *testing.T) {
 				want = "present present present"
 			}
 			for i, m := range [][2]string{{filepath.Join(h.dir, "store"), filepath.Join(s.Aside, "store")},
-				{filepath.Join(s.Stage, "store"), filepath.Join(h.dir, "store")}, {h.projects, s.ProjectsAside}, {s.ProjectsStage, h.projects}} {
+				{filepath.Join(s.Stage, "store"), filepath.Join(h.dir, "store")},
+				{filepath.Join(s.Stage, uploadsName), filepath.Join(h.dir, uploadsName)}, {h.projects, s.ProjectsAside}, {s.ProjectsStage, h.projects}} {
 				if i+1 < steps {
 					rename(t, m[0], m[1])
 				}
@@ -338,7 +339,7 @@ func TestRestoreCutOffAnywhere(t *testing.T) {
 				t.Errorf("the home says %q, want %q", got, want)
 			}
 			if steps > 0 {
-				only(t, h.dir, "backups", "projects", "store")
+				only(t, h.dir, "backups", "projects", "store", "uploads")
 			} else {
 				only(t, h.dir, "projects", "store")
 			}
@@ -497,7 +498,7 @@ func TestRestoreRefusesHostileArchives(t *testing.T) {
 	if now := snapshotOf(t, filepath.Dir(h.dir)); now != around {
 		t.Errorf("a refused archive left something:\n%s\nbefore:\n%s", now, around)
 	}
-	newer := manifestWith(`{"format":"anthill-backup","version":2,"anthill":"9.9"}`)
+	newer := manifestWith(`{"format":"anthill-backup","version":3,"anthill":"9.9"}`)
 	if _, err := Restore(t.Context(), bytes.NewReader(newer), o); err == nil || errors.Is(err, ErrArchive) || !strings.Contains(err.Error(), "9.9") {
 		t.Errorf("a backup of a newer format: %v", err)
 	}

@@ -43,11 +43,25 @@ type Messages interface {
 	Messages(ctx context.Context, refs []Ref) ([]*antv1.MessageCreated, error)
 }
 
+// RunRef names a run event.
+type RunRef struct {
+	Room string
+	ID   uint32
+}
+
+// RunEvents finds what events of evidence name. It is never called in a transaction.
+type RunEvents interface {
+	// RunEvents returns one event for each ref, complete, in their order; nil for
+	// one that does not exist.
+	RunEvents(ctx context.Context, refs []RunRef) ([]*antv1.RunEvent, error)
+}
+
 // Options for Open.
 type Options struct {
-	DB       store.DB
-	Messages Messages
-	Log      *slog.Logger
+	DB        store.DB
+	Messages  Messages
+	RunEvents RunEvents
+	Log       *slog.Logger
 }
 
 // Feed is safe for concurrent use.
