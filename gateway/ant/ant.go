@@ -19,7 +19,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/edge"
@@ -165,9 +164,7 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 }
 
 // marshaler is the JSON of the dialect: the names of the proto's fields.
-var marshaler = rest.Marshaler{Options: func(proto.Message) protojson.MarshalOptions {
-	return protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
-}}
+var marshaler rest.Marshaler
 
 // forward gives an answer the status of its method.
 func (h *Handler) forward(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {

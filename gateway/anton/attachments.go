@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/rest"
@@ -30,14 +29,14 @@ const (
 var missingFiles = invalid(rest.FieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"})
 
 // bareList shows messages as a JSON array without an object around it.
-func bareList[M proto.Message](list []M, o protojson.MarshalOptions) (any, error) {
+func bareList[M proto.Message](list []M, n rest.Names) (any, error) {
 	out := make([]json.RawMessage, len(list))
 	for i, m := range list {
-		b, err := o.Marshal(m)
+		b, err := rest.Encode(m, n)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = rest.DropBlanks(b)
+		out[i] = b
 	}
 	return out, nil
 }
@@ -122,7 +121,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, send func(atta
 		problemOf(r, err).write(w, r)
 		return
 	}
-	list, err := bareList(out.Attachments, snake)
+	list, err := bareList(out.Attachments, rest.Snake)
 	if err != nil {
 		problem{status: http.StatusInternalServerError, detail: "Internal Server Error"}.write(w, r)
 		return
