@@ -100,6 +100,7 @@ func (h *Handler) downloadExport(w http.ResponseWriter, r *http.Request, params 
 	if err := out.Flush(); err != nil {
 		return // a HEAD, or nobody is left
 	}
+	defer out.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may serve other requests
 	for whole := false; ; {
 		m, err = call.Recv()
 		switch {

@@ -174,6 +174,7 @@ func (h *Handler) downloadFile(w http.ResponseWriter, r *http.Request, params ma
 	hd.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	hd.Set("X-Content-Type-Options", "nosniff")
 	hd.Set("ETag", `"`+a.Hash+`"`)
+	defer d.out.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may serve other requests
 	http.ServeContent(w, r, "", time.Time{}, d)
 	if d.failed != nil {
 		panic(http.ErrAbortHandler) // the only way to say that the body is not whole
