@@ -82,7 +82,11 @@ func (h *Handler) uploadAttachmentsForm(w http.ResponseWriter, r *http.Request, 
 		return
 	}
 	s := &spool{fields: map[string]string{"project": r.URL.Query().Get("project"), "session_id": r.URL.Query().Get("session_id")}}
-	defer s.close()
+	defer func() {
+		if err := s.close(); err != nil {
+			h.log.Warn("closing the copy of a form", "error", err)
+		}
+	}()
 	if err := s.read(form); err != nil {
 		h.refuse(w, r, spoolProblem(err))
 		return
@@ -185,7 +189,9 @@ func (s *spool) add(part *multipart.Part) error {
 			return err
 		}
 		s.disk = disk
-		_ = os.Remove(disk.Name()) // where that fails while it is open, close does it
+		if err := os.Remove(disk.Name()); err != nil { // it has no name, so that nothing is left of it
+			return err
+		}
 	}
 	n, err := io.Copy(s.disk, io.LimitReader(part, spoolMax-s.size+1))
 	s.files = append(s.files, spooled{part.FileName(), s.size, n})
@@ -195,11 +201,11 @@ func (s *spool) add(part *multipart.Part) error {
 	return err
 }
 
-func (s *spool) close() {
-	if s.disk != nil {
-		_ = s.disk.Close() // it was a copy
-		_ = os.Remove(s.disk.Name())
+func (s *spool) close() error {
+	if s.disk == nil {
+		return nil
 	}
+	return s.disk.Close()
 }
 
 func spoolProblem(err error) problem {

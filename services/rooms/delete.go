@@ -18,12 +18,12 @@ func (r *Room) DeleteSession(ctx context.Context, id string) error {
 		return err
 	}
 	// Bodies first: as long as some are left, the rows that lead to them are, too.
-	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
+	if err := store.DeleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
 		return err
 	}
 	for _, all := range []key.Key{messagesOf(id), deliveriesOf(id), breaksOf(id), onceOf(id), onceRingOf(id),
 		postersOf(id), readsOf(id), unreadOf(id), copyKey(id), key.Of("ant_focus").Str(id), stateKey(id)} {
-		if err := deleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
+		if err := store.DeleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
 			return err
 		}
 	}

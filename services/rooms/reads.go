@@ -328,7 +328,7 @@ func (r *Room) sweepReads(ctx context.Context) error {
 		if err != nil || room == "" {
 			return err
 		}
-		if err := deleteRange(ctx, r.opt.Main, store.Prefix(readsOn(room, seq))); err != nil {
+		if err := store.DeleteRange(ctx, r.opt.Main, store.Prefix(readsOn(room, seq))); err != nil {
 			return err
 		}
 		err = r.opt.Main.Update(ctx, func(tx store.Tx) error {

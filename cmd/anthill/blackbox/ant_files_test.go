@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -182,16 +181,6 @@ func (s *server) kept() (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-// eventually waits for what happens by itself.
-func (s *server) eventually(what string, ok func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("it never happens: %s", what)
-		}
-	}
 }
 
 func sum(content string) string {
