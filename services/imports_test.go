@@ -25,6 +25,7 @@ var engines = map[string][]string{
 	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
 	"kernel":    {"fault", "kernel"},
 	"workspace": {"fault", "workspace"},
+	"wire":      {"fault"},
 	"usage":     {},
 	"index":     {},
 }
