@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,6 +26,7 @@ import (
 	"anthill/services/internal/dial"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
+	"anthill/services/memory"
 	"anthill/services/projects"
 	"anthill/services/scratchpads"
 	"anthill/services/settings"
@@ -32,10 +34,11 @@ import (
 
 // projectsFor shows projects to the conversations.
 type projectsFor struct {
-	room *projects.Room
-	pads *scratchpads.Room
-	web  []agent.Tool
-	log  *slog.Logger
+	room   *projects.Room
+	pads   *scratchpads.Room
+	memory *memory.Room
+	web    []agent.Tool
+	log    *slog.Logger
 }
 
 // ByName implements conversations.Projects.
@@ -103,7 +106,18 @@ func (m *models) choose(ctx context.Context, requested string) (conversations.Mo
 	if err != nil {
 		return conversations.Model{}, err
 	}
+	behaviour, err := m.settings.Behaviour()
+	if err != nil {
+		return conversations.Model{}, err
+	}
 	chosen, err := m.chosen(ctx, requested)
+	_, isOffline := chosen.Provider.(*offline.Provider)
+	aux := behaviour.Aux && !isOffline // the offline provider reads no prompts
+	chosen.Compaction = agent.Compaction{Window: behaviour.Window, Threshold: behaviour.Threshold, Summarize: aux}
+	if isOffline && behaviour.Window == 0 {
+		chosen.Compaction.Window = math.MaxInt32 // it has no window
+	}
+	chosen.Verify, chosen.Learn = behaviour.Verify && aux, behaviour.Learn && aux
 	chosen.MaxTokens = limits.MaxTokens
 	chosen.Limits = agent.Limits{Rounds: limits.Rounds, Continuations: limits.Continuations, Tokens: limits.Tokens,
 		NudgeAt: limits.NudgeAt, ErrorsOfOneTool: limits.Errors}

@@ -3,6 +3,7 @@ package services
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"anthill/services/conversations"
 	"anthill/services/internal/index"
@@ -28,7 +29,10 @@ func (t conversationTexts) Read(ctx context.Context, refs []index.Ref) ([]*searc
 	out := make([]*search.Said, len(found))
 	for i, f := range found {
 		if f != nil {
-			out[i] = &search.Said{Conversation: f.Conversation, TurnID: f.TurnID, Text: f.Text}
+			out[i] = &search.Said{Conversation: f.Conversation, TurnID: f.TurnID, Text: f.Text, At: time.UnixMilli(f.At)}
+			for _, l := range f.Lines {
+				out[i].Lines = append(out[i].Lines, search.Line(l))
+			}
 		}
 	}
 	return out, err

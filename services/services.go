@@ -32,6 +32,7 @@ import (
 	"anthill/services/internal/dial"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
+	"anthill/services/memory"
 	"anthill/services/projects"
 	"anthill/services/rooms"
 	"anthill/services/scratchpads"
@@ -75,6 +76,7 @@ type Services struct {
 	identity      *identity.Room
 	exports       *exports.Room
 	files         *files.Room
+	memory        *memory.Room
 	projects      *projects.Room
 	rooms         *rooms.Room
 	search        *search.Room
@@ -137,9 +139,10 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 		return nil, fmt.Errorf("open scratchpads: %w", err)
 	}
 	s.closeFirst("scratchpads", s.scratchpads.Close)
-	around := projectsFor{room: s.projects, pads: s.scratchpads, web: web.Tools(dial.Policy{Own: s.own.has}), log: c.Log}
+	s.memory = openMemory(c, main, s.projects, s.settings)
+	around := projectsFor{room: s.projects, pads: s.scratchpads, memory: s.memory, web: web.Tools(dial.Policy{Own: s.own.has}), log: c.Log}
 	if s.conversations, err = conversations.Open(ctx, conversations.Options{Main: main, Bulk: bulk,
-		Projects: around, Attachments: around, Dependents: around, Model: models.choose,
+		Projects: around, Attachments: around, Dependents: around, Memory: lessonsFor{s.memory}, Model: models.choose,
 		Now: time.Now, NewID: newID, Log: c.Log}); err != nil {
 		return nil, fmt.Errorf("open conversations: %w", err)
 	}
@@ -159,6 +162,7 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.evidence = evidence.Open(evidence.Options{DB: main, Sessions: evidenceFor{s.sessions}, Now: time.Now})
 	s.search = openSearch(c, main, s.rooms, s.conversations, s.projects)
 	s.closeFirst("search", s.search.Close)
+	s.memory.Join(pastFor{s.search})
 	s.openBroadcasts(c, main)
 	s.exports = openExports(c, s)
 	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
@@ -189,6 +193,7 @@ func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.search.Register(r)
 	s.exports.Register(r)
 	s.files.Register(r)
+	s.memory.Register(r)
 }
 
 // Unary is the interceptor of unary calls.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"anthill/services/conversations"
 	"anthill/services/internal/agent"
 	"anthill/services/internal/agent/files"
 	"anthill/services/internal/workspace"
+	"anthill/services/memory"
 	"anthill/services/projects"
 	"anthill/services/scratchpads"
 )
@@ -24,6 +26,10 @@ func (p projectsFor) Open(ctx context.Context, o conversations.Opening) (convers
 	}
 	w := conversations.Workspace{Tools: append(files.Tools(folder), agent.Ask()), Instructions: p.instructions(folder, o.ProjectID)}
 	w.Tools = append(w.Tools, p.web...)
+	w.Tools = append(w.Tools, p.memory.Tools(memory.Turn{ProjectID: o.ProjectID, ConversationID: o.ConversationID, TurnID: o.TurnID})...)
+	if known := p.remembered(ctx, o.ProjectID); known != "" {
+		w.Instructions = strings.TrimSpace(w.Instructions + "\n\n" + known)
+	}
 	if o.ConversationID == "" { // nothing of the turn is kept: nowhere to keep a pad or to credit an artifact to
 		return w, func() { p.closeFolder(folder, o.ProjectID) }, nil
 	}
@@ -54,6 +60,16 @@ func (p projectsFor) instructions(folder *workspace.Folder, projectID string) st
 		p.log.Warn("project instructions could not be read", "project", projectID, "error", err)
 	}
 	return string(text)
+}
+
+// remembered is what memory and skills add to the prompt. A turn can do without,
+// too.
+func (p projectsFor) remembered(ctx context.Context, projectID string) string {
+	text, err := p.memory.Prompt(ctx, projectID)
+	if err != nil {
+		p.log.Warn("memory could not be read", "project", projectID, "error", err)
+	}
+	return text
 }
 
 func (p projectsFor) closeFolder(folder *workspace.Folder, projectID string) {

@@ -42,6 +42,8 @@ type Handler struct {
 	pads        antonv1.ScratchpadsServiceClient
 	backup      antonv1.BackupServiceClient
 	attachments antonv1.AttachmentsServiceClient
+	memory      antonv1.MemoryServiceClient
+	skills      antonv1.SkillsServiceClient
 	log         *slog.Logger
 }
 
@@ -55,6 +57,8 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 		pads:        antonv1.NewScratchpadsServiceClient(o.Channel),
 		backup:      antonv1.NewBackupServiceClient(o.Channel),
 		attachments: antonv1.NewAttachmentsServiceClient(o.Channel),
+		memory:      antonv1.NewMemoryServiceClient(o.Channel),
+		skills:      antonv1.NewSkillsServiceClient(o.Channel),
 		log:         o.Log,
 	}
 	h.mux = rest.NewMux(rest.MuxOptions{
@@ -100,6 +104,12 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return antonv1.RegisterModelsServiceHandlerClient(ctx, m, antonv1.NewModelsServiceClient(o.Channel))
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterMemoryServiceHandlerClient(ctx, m, h.memory)
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterSkillsServiceHandlerClient(ctx, m, h.skills)
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterAccessServiceHandlerClient(ctx, m, h.access)
 		},
 	}
@@ -125,6 +135,9 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 	h.routes.AddHand(http.MethodPost, "/v1/attachments/upload", h.uploadAttachmentsForm)
 	h.routes.AddHand(http.MethodPost, "/v1/attachments/{project}/{session_id}/upload", h.uploadAttachments)
 	h.routes.AddHand(http.MethodGet, "/v1/attachments/{project}/{session_id}/{id}/raw", h.downloadAttachment)
+	h.routes.AddHand(http.MethodPost, "/v1/memory", h.writeMemory)
+	h.routes.AddHand(http.MethodDelete, "/v1/memory", h.deleteMemory)
+	h.routes.AddHand(http.MethodPost, "/v1/skills/upload", h.uploadSkill)
 	return h, nil
 }
 

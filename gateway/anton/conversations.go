@@ -23,6 +23,15 @@ type wireConversation struct {
 	Muted       []wireConnection  `json:"disabled_connections"`
 	Running     bool              `json:"running"`
 	Metadata    map[string]string `json:"metadata"`
+	Queued      int32             `json:"queued"`
+	ForkedFrom  *wireForkOrigin   `json:"forked_from"`
+	Ephemeral   bool              `json:"ephemeral"`
+}
+
+type wireForkOrigin struct {
+	ConversationID string `json:"conversation_id"`
+	Turn           int32  `json:"turn"`
+	TurnID         string `json:"turn_id"`
 }
 
 type wireConnection struct {
@@ -95,7 +104,10 @@ type wireOutput struct {
 func viewConversation(c *antonv1.Conversation) wireConversation {
 	v := wireConversation{ID: c.Id, Object: "conversation", Title: c.Title, Turns: c.Turns, Preview: c.Preview,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, Project: c.Project, ProjectPath: c.ProjectPath,
-		Muted: []wireConnection{}, Running: c.Running, Metadata: c.Metadata}
+		Muted: []wireConnection{}, Running: c.Running, Metadata: c.Metadata, Queued: c.Queued, Ephemeral: c.Ephemeral}
+	if f := c.ForkedFrom; f != nil {
+		v.ForkedFrom = &wireForkOrigin{ConversationID: f.ConversationId, Turn: f.Turn, TurnID: f.TurnId}
+	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}
 	}
@@ -190,6 +202,7 @@ func (h *Handler) createConversation(w http.ResponseWriter, r *http.Request, _ m
 	}
 	q := &antonv1.CreateConversationRequest{Project: d.str("project")}
 	d.read("metadata", &q.Metadata, "dict_type", "Input should be a dictionary of strings")
+	d.read("ephemeral", &q.Ephemeral, "bool_type", "Input should be a valid boolean")
 	if d.has("items") {
 		q.Items = d.items("items")
 	}

@@ -252,6 +252,7 @@ func problemOf(r *http.Request, err error) problem {
 		case *errdetails.ErrorInfo:
 			p.code = strings.ToLower(d.Reason)
 			p.attach, p.param = d.Metadata["attach"], d.Metadata["param"]
+			p.noRetry = d.Reason == "QUEUE_HELD" || d.Reason == "TAKEN_BACK"
 			if s := statusByReason[d.Reason]; s != 0 {
 				p.status = s
 			}

@@ -31,6 +31,16 @@ type (
 		ToolAction  string       `json:"tool_action,omitempty"`
 		Subtype     string       `json:"subtype,omitempty"`
 		CellStatus  string       `json:"cell_status,omitempty"`
+
+		Compaction *wireCompaction `json:"compaction,omitempty"`
+		QueueID    string          `json:"queue_id,omitempty"`
+		Hits       *[]wireHit      `json:"hits,omitempty"`
+	}
+	wireCompaction struct {
+		Dropped int32  `json:"messages_dropped"`
+		Before  int32  `json:"tokens_before"`
+		After   int32  `json:"tokens_after"`
+		Method  string `json:"method"`
 	}
 	wireItemEvent struct {
 		head
@@ -151,7 +161,11 @@ func (c caller) view(ev *antonv1.ResponseEvent) (v any, name string) {
 			// others it would make a turn's frames grow with the square of their number.
 			resp.Output, resp.OutputText = []any{}, ""
 		}
-		v = wireThought{head: h("response.in_progress"), Response: resp,
+		var compaction *wireCompaction
+		if c := t.Compaction; c != nil {
+			compaction = &wireCompaction{Dropped: c.MessagesDropped, Before: c.TokensBefore, After: c.TokensAfter, Method: c.Method}
+		}
+		v = wireThought{head: h("response.in_progress"), Response: resp, Compaction: compaction, QueueID: t.QueueId, Hits: viewHits(t),
 			ThoughtRole: t.ThoughtRole, Content: t.Content, Label: label, Phase: t.Phase, Message: t.Message,
 			EtaSeconds: t.EtaSeconds, ToolUseID: t.ToolUseId, ToolName: t.ToolName,
 			ToolAction: t.ToolAction, Subtype: t.Subtype, CellStatus: t.CellStatus}

@@ -2,7 +2,6 @@ package anton
 
 import (
 	"net/http"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,9 +11,11 @@ import (
 // marshaler is the JSON of the dialect.
 var marshaler = rest.Marshaler{Names: namesOf}
 
-// namesOf are those of a message. compat: the settings speak camelCase (anton.md 6).
+// namesOf are those of a message. compat: settings, memory and skills speak
+// camelCase (anton.md 6 and 7).
 func namesOf(m proto.Message) rest.Names {
-	if strings.HasPrefix(m.ProtoReflect().Descriptor().ParentFile().Path(), "anton/v1/settings") {
+	switch m.ProtoReflect().Descriptor().ParentFile().Path() {
+	case "anton/v1/settings.proto", "anton/v1/memory.proto", "anton/v1/skills.proto":
 		return rest.Camel
 	}
 	return rest.Snake

@@ -78,6 +78,8 @@ func decodeCreate(body []byte) (q *antonv1.CreateResponseRequest, stream *bool, 
 			d.fail("model_attributes_type", "Input should be a valid object", "disabled_connections")
 		}
 	}
+	q.WhenBusy = d.str("when_busy")
+	d.read("ephemeral", &q.Ephemeral, "bool_type", "Input should be a valid boolean")
 	d.read("attachment_ids", &q.AttachmentIds, "list_type", "Input should be a valid list of strings")
 	d.refuse("prompt", "A stored prompt is")
 	d.refuse("top_logprobs", "Log probabilities are", "0")

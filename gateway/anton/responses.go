@@ -31,11 +31,28 @@ func (h *Handler) createResponse(w http.ResponseWriter, r *http.Request, _ map[s
 	}
 	q.IdempotencyKey = r.Header.Get("Idempotency-Key")
 	events, err := h.responses.CreateResponse(outgoing(r), q)
+	if err == nil && h.waits(w, events, q) && wantsStream(r, stream) && !q.Options.Background {
+		h.stream(w, r, nil, events) // it may be long until the turn begins: the answer begins now
+		return
+	}
 	if q.Options.Background && !wantsStream(r, stream) {
 		h.begun(w, r, events, err)
 		return
 	}
 	h.answer(w, r, events, err, wantsStream(r, stream))
+}
+
+// waits says that a request has been put in the queue, and tells the client as what.
+func (h *Handler) waits(w http.ResponseWriter, events eventStream, q *antonv1.CreateResponseRequest) bool {
+	if q.WhenBusy == "" || q.WhenBusy == "reject" {
+		return false
+	}
+	md, err := events.Header()
+	if err != nil || len(md.Get("queue-id")) == 0 { // an error comes with the first event
+		return false
+	}
+	w.Header().Set("X-Queue-Id", md.Get("queue-id")[0])
+	return true
 }
 
 // begun answers with a response that has only begun: it goes on by itself.

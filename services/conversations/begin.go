@@ -52,13 +52,17 @@ type asked struct {
 	after        *turnRecord // of previous_response_id; nil if there is none
 	once         *onceKey    // nil: the request has none
 	attachments  []string    // ids
+	whenBusy     string      // reject, queue or steer; empty is reject
+	entry        *queued     // of a request that has waited; nil for others
+	request      *antonv1.CreateResponseRequest
 }
 
 // check refuses what is wrong in the request itself, or in what it refers to.
 func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*asked, error) {
 	a := &asked{convID: q.Conversation, project: q.Project, model: q.Model, metadata: q.Metadata,
 		instructions: strings.TrimSpace(q.Instructions), maxTokens: q.MaxOutputTokens, temperature: q.Temperature,
-		topP: q.TopP, hasMuted: q.HasDisabledConnections, options: q.Options, attachments: q.AttachmentIds}
+		topP: q.TopP, hasMuted: q.HasDisabledConnections, options: q.Options, attachments: q.AttachmentIds,
+		whenBusy: q.WhenBusy, request: q}
 	if a.options == nil {
 		a.options = &antonv1.RequestOptions{}
 	}
@@ -90,6 +94,9 @@ func (r *Room) check(ctx context.Context, q *antonv1.CreateResponseRequest) (*as
 	}
 	if !a.asks {
 		return nil, fault.New(fault.Invalid, "NO_USER_MESSAGE", "No user message in input")
+	}
+	if err := a.checkWhenBusy(); err != nil {
+		return nil, err
 	}
 	if a.once, err = readOnceKey(q); err != nil {
 		return nil, err
@@ -178,7 +185,8 @@ func checkMuted(muted []muting) error {
 }
 
 // begin makes what was asked durable and starts its turn. A request that began
-// one before is answered with errRepeated.
+// one before is answered with *repeated, one that waits for another turn with
+// *waits.
 func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 	m, err := r.opt.Model(ctx, a.model)
 	if err != nil {
@@ -200,12 +208,16 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 			t.rec.ConvID, err = r.mintConversation(), nil
 			continue
 		case errors.Is(err, errMovedOn):
-			if t.rec.ConvID, err = r.fork(ctx, a.after); errors.Is(err, errNoConversation) {
+			if t.rec.ConvID, err = r.fork(ctx, a.after, r); errors.Is(err, errNoConversation) {
 				err = a.noPrevious()
 			}
 			continue
-		case err == nil && busy != "":
-			err = r.takeOver(ctx, busy, t.rec.ConvID)
+		case err == nil && busy != "", errors.Is(err, errQueueAhead):
+			if err = r.takeOver(ctx, busy, t.rec.ConvID); isBusy(err) && a.mayWait() {
+				if err = r.enqueue(ctx, a, t.rec); errors.Is(err, errIdle) {
+					err = nil
+				}
+			}
 			continue
 		}
 		break
@@ -216,7 +228,7 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 			err = errors.Join(err, r.dropCopy(context.WithoutCancel(ctx), t.rec.ConvID))
 		}
 		if input.Body { // a crash here leaves it to the sweep at the next start
-			r.dropBulk(context.WithoutCancel(ctx), t.rec.ID)
+			err = errors.Join(err, store.DeleteRange(context.WithoutCancel(ctx), r.opt.Bulk, store.Prefix(bodyPrefix(t.rec.ID, 0))))
 		}
 		return nil, err
 	}
@@ -231,6 +243,9 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 // before it is stored, so nobody can take it for one that a crash left.
 func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
 	id := r.opt.NewID("")
+	if a.entry != nil {
+		id = strings.TrimPrefix(a.entry.ID, queuePrefix)
+	}
 	rec := &turnRecord{ID: turnPrefix + id, ResponseID: responsePrefix + id, Status: statusRunning,
 		Model: m.Name, Instructions: a.instructions, Metadata: a.metadata, MaxTokens: a.maxTokens,
 		Temperature: a.temperature, TopP: a.topP, Created: r.now(), ConvID: a.convID}
@@ -308,6 +323,9 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 		if err != nil {
 			return err
 		}
+		if err := a.inTurn(tx, c); err != nil {
+			return err
+		}
 		switch {
 		case a.after != nil && (c == nil || !c.Copied):
 			if err := a.stillNewest(tx, c); err != nil {
@@ -329,6 +347,9 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 		case c.Running != "":
 			busy = c.Running
 			return nil
+		}
+		if err := a.leave(tx, c); err != nil {
+			return err
 		}
 		rec.ConvKey, rec.Ordinal = c.Key, c.NextTurn
 		c.NextTurn++
@@ -357,7 +378,71 @@ func (r *Room) commitBegin(ctx context.Context, a *asked, rec *turnRecord, input
 var (
 	errTaken   = errors.New("conversations: minted id exists")
 	errMovedOn = errors.New("conversations: the conversation went on after the response")
+
+	errQueueAhead = errors.New("conversations: other requests have waited for longer")
 )
+
+// inTurn says whether a request may begin in a conversation before those that
+// wait there.
+func (a *asked) inTurn(rd store.Reader, c *conversation) error {
+	if c == nil || c.Copied || c.Queued == 0 && a.entry == nil {
+		return nil
+	}
+	list, err := queueOf(rd, c.Key)
+	switch {
+	case err != nil:
+		return err
+	case a.entry != nil && c.Key != a.entry.ConvKey: // it goes on in a copy, see leave
+		return nil
+	case a.entry != nil && (len(list) == 0 || list[0].ID != a.entry.ID || list[0].Held != ""):
+		return errTakenBack // or held, or another one is first now
+	case a.entry == nil && len(list) > 0 && list[0].Held == "" && c.Running == "":
+		return errQueueAhead
+	}
+	return nil
+}
+
+// leave takes the request of a turn that begins out of the queue. A turn that
+// did not wait may be the answer that those which wait were held for.
+func (a *asked) leave(tx store.Tx, c *conversation) error {
+	if a.entry == nil {
+		if c.Queued == 0 {
+			return nil
+		}
+		return releaseQueue(tx, c.Key, heldAnswer)
+	}
+	from := c
+	if c.Key != a.entry.ConvKey { // a copy
+		var err error
+		if from, err = conversationByID(tx, a.entry.ConvID); err != nil {
+			return err
+		}
+		if from == nil || from.Key != a.entry.ConvKey {
+			return errTakenBack
+		}
+	}
+	e, err := leaveQueue(tx, from, a.entry.ID)
+	if err != nil {
+		return err
+	}
+	if e == nil || e.Held != "" {
+		return errTakenBack
+	}
+	if from != c {
+		return conversations.Put(tx, from)
+	}
+	return nil
+}
+
+// mayWait says whether a request rather waits than be refused.
+func (a *asked) mayWait() bool {
+	return a.entry == nil && (a.whenBusy == whenQueue || a.whenBusy == whenSteer)
+}
+
+func isBusy(err error) bool {
+	f := new(fault.Error)
+	return errors.As(err, &f) && f.Reason == "CONVERSATION_BUSY"
+}
 
 func (a *asked) noPrevious() error {
 	return fault.New(fault.Invalid, "PREVIOUS_RESPONSE_NOT_FOUND", "Previous response with id '%s' not found.",
@@ -402,7 +487,7 @@ func (r *Room) newConversation(tx store.Tx, a *asked, id, newKey string) (*conve
 // takeOver deals with a turn that holds the conversation: one that runs makes
 // the caller wait; one that no longer does is sealed.
 func (r *Room) takeOver(ctx context.Context, turnID, convID string) error {
-	if r.liveTurn(turnID) != nil {
+	if turnID == "" || r.liveTurn(turnID) != nil {
 		return busy(convID)
 	}
 	var rec *turnRecord

@@ -62,7 +62,11 @@ func (r *Room) view(rd store.Reader, c *conversation) (*antonv1.Conversation, er
 	}
 	v := &antonv1.Conversation{Id: c.ID, Title: c.Title, Turns: int32(c.Turns), Preview: c.Preview,
 		CreatedAt: isoTime(c.Created), UpdatedAt: isoTime(c.Updated),
-		Project: p.Name, ProjectPath: p.Path, Running: c.Running != "", Metadata: c.Metadata}
+		Project: p.Name, ProjectPath: p.Path, Running: c.Running != "", Metadata: c.Metadata,
+		Queued: int32(c.Queued), Ephemeral: r.opt.Ephemeral}
+	if f := c.Forked; f != nil {
+		v.ForkedFrom = &antonv1.ForkOrigin{ConversationId: f.ConvID, Turn: int32(f.Turn), TurnId: f.TurnID}
+	}
 	for _, m := range c.Muted {
 		v.DisabledConnections = append(v.DisabledConnections, &antonv1.Connection{Engine: m.Engine, Name: m.Name})
 	}

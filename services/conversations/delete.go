@@ -3,6 +3,7 @@ package conversations
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	antonv1 "anthill/gen/anton/v1"
@@ -50,6 +51,9 @@ func (r *Room) remove(ctx context.Context, id string) (found bool, err error) {
 // dropConversation makes a conversation read as gone, and leaves the rest to
 // the deletion of that id.
 func dropConversation(tx store.Tx, c *conversation, job string) error {
+	if err := forgetCompaction(tx, c.Key); err != nil {
+		return err
+	}
 	if err := deletions.Put(tx, &deletion{ID: job, ConvKey: c.Key, ConvID: c.ID}); err != nil {
 		return err
 	}
@@ -64,6 +68,11 @@ func dropConversation(tx store.Tx, c *conversation, job string) error {
 // DeleteProject deletes all conversations of a project. The project reads as
 // gone already, so none can be added meanwhile. Idempotent.
 func (r *Room) DeleteProject(ctx context.Context, projectID string) error {
+	if r.ephemeral != nil {
+		if err := r.ephemeral.DeleteProject(ctx, projectID); err != nil {
+			return err
+		}
+	}
 	for {
 		var ids []string
 		err := r.opt.Main.View(ctx, func(rd store.Reader) error {
@@ -176,6 +185,9 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 			if err := store.DeleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey))); err != nil {
 				return err
 			}
+			if err := r.emptyQueue(ctx, d.ConvKey); err != nil {
+				return err
+			}
 			return r.deleteDependents(ctx, d)
 		}
 		if t := r.liveTurn(rec.ID); t != nil { // it was told to stop; its last writes come first
@@ -267,7 +279,11 @@ func (r *Room) sweepBulk(ctx context.Context) error {
 		known := r.liveTurn(turnID) != nil || r.isHeld(turnID)
 		err = r.opt.Main.View(ctx, func(rd store.Reader) error {
 			rec, err := turns.Lookup(rd, "id", key.Key(nil).Str(turnID))
-			known = known || rec != nil
+			if err != nil {
+				return err
+			}
+			waits, err := queue.Lookup(rd, "id", key.Key(nil).Str(queuePrefix+strings.TrimPrefix(turnID, turnPrefix)))
+			known = known || rec != nil || waits != nil
 			return err
 		})
 		if err != nil {

@@ -11,11 +11,12 @@ import (
 // cannot differ. The log keeps what is new in an event; apply fills in what
 // follows from the events before.
 type fold struct {
-	turn  *turnRecord
-	resp  *antonv1.Response // without output; items has it
-	items []*foldItem
-	ended bool
-	said  bool // some text stands in it
+	turn   *turnRecord
+	resp   *antonv1.Response // without output; items has it
+	items  []*foldItem
+	steers []int // outputs that stood before each thing that the user said meanwhile
+	ended  bool
+	said   bool // some text stands in it
 }
 
 type foldItem struct {
@@ -56,6 +57,9 @@ func (f *fold) apply(ev *antonv1.ResponseEvent) {
 	case *antonv1.ResponseEvent_InProgress:
 		e.InProgress.Response = f.snapshot()
 	case *antonv1.ResponseEvent_Thought:
+		if e.Thought.ThoughtRole == steerThought {
+			f.steers = append(f.steers, len(f.items))
+		}
 		e.Thought.Response = f.snapshot()
 		e.Thought.Response.Options = nil
 	case *antonv1.ResponseEvent_OutputItemAdded:

@@ -27,16 +27,24 @@ func (r *Room) stage(ctx context.Context, t *turnRecord, n uint64, ms []agent.Me
 	if len(body) <= inlineBody {
 		return out, nil
 	}
-	for i := uint64(0); len(body) > 0; i++ {
-		piece := body[:min(bodyChunk, len(body))]
-		k := bodyPrefix(t.ID, n).Uint(i)
-		if err := r.opt.Bulk.Update(ctx, func(tx store.Tx) error { tx.Put(k, piece); return nil }); err != nil {
-			return row{}, err
-		}
-		body = body[len(piece):]
+	if err := r.putBody(ctx, t.ID, n, body); err != nil {
+		return row{}, err
 	}
 	out.Messages, out.Body, out.TurnID = nil, true, t.ID
 	return out, nil
+}
+
+// putBody writes a large body of a turn to the bulk store.
+func (r *Room) putBody(ctx context.Context, turnID string, n uint64, body []byte) error {
+	for i := uint64(0); len(body) > 0; i++ {
+		piece := body[:min(bodyChunk, len(body))]
+		k := bodyPrefix(turnID, n).Uint(i)
+		if err := r.opt.Bulk.Update(ctx, func(tx store.Tx) error { tx.Put(k, piece); return nil }); err != nil {
+			return err
+		}
+		body = body[len(piece):]
+	}
+	return nil
 }
 
 // putRow writes a staged row.
@@ -155,16 +163,21 @@ func ordinals(rd store.Reader, convKey string, only *uint64) (map[uint64]*turnRe
 	return out, nil
 }
 
-// body reads the messages that stage wrote to the bulk store.
-func (r *Room) body(ctx context.Context, turnID string, n uint64) ([]agent.Message, error) {
-	var body []byte
-	err := r.opt.Bulk.View(ctx, func(rd store.Reader) error {
+// readBody reads what putBody wrote; empty if there is nothing.
+func (r *Room) readBody(ctx context.Context, turnID string, n uint64) (body []byte, err error) {
+	err = r.opt.Bulk.View(ctx, func(rd store.Reader) error {
 		body = nil
 		for _, v := range rd.Scan(store.Prefix(bodyPrefix(turnID, n))) {
 			body = append(body, v...)
 		}
 		return nil
 	})
+	return body, err
+}
+
+// body reads the messages that stage wrote to the bulk store.
+func (r *Room) body(ctx context.Context, turnID string, n uint64) ([]agent.Message, error) {
+	body, err := r.readBody(ctx, turnID, n)
 	if err != nil {
 		return nil, err
 	}

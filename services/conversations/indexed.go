@@ -115,8 +115,13 @@ type Found struct {
 	Conversation *antonv1.Conversation
 	TurnID       string // empty: the text is the title
 	Text         string
+	Lines        []Line // what Text is made of; none of a title
+	At           int64  // ms: when the turn was asked
 	stamp        uint64
 }
+
+// Line is what one side said in a turn.
+type Line struct{ Role, Text string }
 
 // Read reads documents in the order of refs; nil for those that are gone.
 func (t Texts) Read(ctx context.Context, refs []index.Ref) ([]*Found, error) {
@@ -149,7 +154,7 @@ func (t Texts) read(ctx context.Context, ref index.Ref) (*Found, error) {
 		}
 		rec, err = turns.Lookup(rd, "id", key.Key(nil).Str(ref.Name))
 		if rec != nil && rec.ConvKey == c.Key {
-			f = &Found{Conversation: v, TurnID: rec.ID, stamp: rec.stamp()}
+			f = &Found{Conversation: v, TurnID: rec.ID, At: rec.Created, stamp: rec.stamp()}
 		}
 		return err
 	})
@@ -165,6 +170,7 @@ func (t Texts) read(ctx context.Context, ref index.Ref) (*Found, error) {
 		for _, m := range append(p.input, p.messages...) {
 			if (m.Role == agent.RoleUser || m.Role == agent.RoleAssistant) && strings.TrimSpace(m.Text) != "" {
 				said = append(said, m.Text)
+				f.Lines = append(f.Lines, Line{string(m.Role), m.Text})
 			}
 		}
 	}

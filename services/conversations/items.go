@@ -62,13 +62,46 @@ func (r *Room) itemsOf(ctx context.Context, t *turnRecord) ([]*antonv1.Item, err
 	if err != nil || t.Given {
 		return list, err
 	}
-	resp, err := r.response(ctx, t)
+	f, err := r.folded(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	for _, it := range resp.Output {
-		if !t.isCut(it.Id) {
-			list = append(list, &antonv1.Item{Id: it.Id, Item: &antonv1.Item_Output{Output: it}})
+	steers, err := r.steerItems(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	add := func(items ...*antonv1.Item) {
+		for _, it := range items {
+			if !t.isCut(it.Id) {
+				list = append(list, it)
+			}
+		}
+	}
+	places := f.steers
+	for i, it := range f.snapshot().Output {
+		for len(steers) > 0 && len(places) > 0 && places[0] <= i {
+			add(steers[0])
+			steers, places = steers[1:], places[1:]
+		}
+		add(&antonv1.Item{Id: it.Id, Item: &antonv1.Item_Output{Output: it}})
+	}
+	add(steers...)
+	return list, nil
+}
+
+// steerItems are what the user said while a turn ran, oldest first.
+func (r *Room) steerItems(ctx context.Context, t *turnRecord) ([]*antonv1.Item, error) {
+	rows, err := r.rowsOf(ctx, t.ConvKey, &t.Ordinal)
+	if err != nil {
+		return nil, err
+	}
+	var list []*antonv1.Item
+	for _, w := range rows {
+		for _, m := range w.Messages {
+			if w.N > 0 && m.Role == agent.RoleUser {
+				id := fmt.Sprintf("msg_%s_s%d", strings.TrimPrefix(t.ID, turnPrefix), len(list))
+				list = append(list, &antonv1.Item{Id: id, Item: &antonv1.Item_Input{Input: showMessage(m)}})
+			}
 		}
 	}
 	return list, nil
@@ -433,6 +466,9 @@ func (r *Room) DeleteItem(ctx context.Context, q *antonv1.DeleteItemRequest) (*a
 		if err := turns.Put(tx, t); err != nil {
 			return err
 		}
+		if err := forgetCompaction(tx, t.ConvKey); err != nil {
+			return err
+		}
 		c, err := conversationByID(tx, q.Id)
 		if err != nil || c == nil {
 			return err
@@ -455,8 +491,11 @@ func (r *Room) DeleteItem(ctx context.Context, q *antonv1.DeleteItemRequest) (*a
 func (r *Room) cutOf(ctx context.Context, t *turnRecord, it *antonv1.Item) (cut, error) {
 	c := cut{ID: it.Id}
 	if it.GetInput() != nil {
-		n, err := strconv.Atoi(it.Id[strings.LastIndexByte(it.Id, '_')+2:])
-		c.Input = &n
+		place := it.Id[strings.LastIndexByte(it.Id, '_')+1:]
+		n, err := strconv.Atoi(place[1:])
+		if c.Input = &n; place[0] == 's' {
+			c.Input, c.Steer = nil, &n
+		}
 		return c, err
 	}
 	resp, err := r.response(ctx, t)
@@ -478,12 +517,14 @@ func (r *Room) cutOf(ctx context.Context, t *turnRecord, it *antonv1.Item) (cut,
 // applyCuts takes the items that were deleted out of a turn's history. What is
 // left of a pair of call and result goes with it.
 func applyCuts(t *turnMessages) {
-	doomed := map[int]bool{}
+	doomed, unsaid := map[int]bool{}, map[int]bool{}
 	var spans []cut // of what the turn said, in order
 	for _, c := range t.cuts {
 		switch {
 		case c.Input != nil:
 			doomed[*c.Input] = true
+		case c.Steer != nil:
+			unsaid[*c.Steer] = true
 		case c.CallID != "":
 			dropCall(t.messages, c.CallID)
 		case c.From < c.To:
@@ -506,6 +547,14 @@ func applyCuts(t *turnMessages) {
 			at += size
 		}
 	}
+	n := -1
+	t.messages = slices.DeleteFunc(t.messages, func(m agent.Message) bool {
+		if m.Role != agent.RoleUser {
+			return false
+		}
+		n++
+		return unsaid[n]
+	})
 }
 
 // without is a text that begins at a place of what was said, without the spans.

@@ -191,6 +191,9 @@ func (r *Room) dropTurn(ctx context.Context, convID, id string, emptied bool) (d
 		if err := deletions.Put(tx, &deletion{ID: job, ConvKey: gone.ConvKey, TurnID: gone.ID, Ordinal: gone.Ordinal}); err != nil {
 			return err
 		}
+		if err := forgetCompaction(tx, c.Key); err != nil {
+			return err
+		}
 		c.Turns = d.turnsLeft
 		appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_TurnDeleted{
 			TurnDeleted: &antonv1.TurnDeleted{ConversationId: c.ID, TurnId: gone.ID}}})

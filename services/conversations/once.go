@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -52,10 +53,16 @@ func readOnceKey(q *antonv1.CreateResponseRequest) (*onceKey, error) {
 	return &onceKey{Key: q.IdempotencyKey, Digest: sum[:]}, nil
 }
 
-// repeated says that a request has begun its turn before.
-type repeated struct{ turn *turnRecord }
+// repeated says that a request has begun its turn before, or waits for it.
+type repeated struct {
+	turn  *turnRecord
+	entry *queued
+}
 
 func (r *repeated) Error() string {
+	if r.entry != nil {
+		return "conversations: the request waits as " + r.entry.ID
+	}
 	return "conversations: the request began turn " + r.turn.ID + " before"
 }
 
@@ -73,12 +80,16 @@ func (r *Room) claim(tx store.Tx, k *onceKey, turnID string) error {
 	horizon := now - onceKept.Milliseconds()
 	if used != nil && used.At > horizon {
 		t, err := turns.Lookup(tx, "id", key.Key(nil).Str(used.TurnID))
+		if err != nil {
+			return err
+		}
+		e, err := queue.Lookup(tx, "id", key.Key(nil).Str(queuePrefix+strings.TrimPrefix(used.TurnID, turnPrefix)))
 		switch {
 		case err != nil:
 			return err
-		case t != nil && bytes.Equal(used.Digest, k.Digest):
-			return &repeated{turn: t}
-		case t != nil:
+		case (t != nil || e != nil) && bytes.Equal(used.Digest, k.Digest):
+			return &repeated{turn: t, entry: e}
+		case t != nil || e != nil:
 			return fault.New(fault.Conflict, "IDEMPOTENCY_KEY_REUSED",
 				"This idempotency key came with another request before: use a new key for a new request.")
 		}

@@ -33,6 +33,15 @@ type conversation struct {
 
 	Metadata map[string]string `json:"metadata,omitempty"`
 	Copied   bool              `json:"copied,omitempty"` // a copy under way: not there for anyone yet
+	Forked   *forkOrigin       `json:"forked,omitempty"` // of a copy
+	Queued   int               `json:"queued,omitempty"` // requests that wait
+}
+
+// forkOrigin is where a copy leaves its original.
+type forkOrigin struct {
+	ConvID string `json:"conv_id"`
+	Turn   int    `json:"turn"` // 0-based place at that time
+	TurnID string `json:"turn_id"`
 }
 
 // name gives a conversation a title and a preview, unless it has them.
@@ -82,12 +91,14 @@ type turnRecord struct {
 	Options      []byte            `json:"options,omitempty"` // RequestOptions, unless they are large
 	Given        bool              `json:"given,omitempty"`   // not asked and answered: items that a client added
 	Cut          []cut             `json:"cut,omitempty"`
+	Used         int               `json:"used,omitempty"` // tokens of its last call of the model
 }
 
 // cut is an item of a turn that was deleted by itself.
 type cut struct {
 	ID     string `json:"id"`
 	Input  *int   `json:"input,omitempty"`   // index among the messages that were given
+	Steer  *int   `json:"steer,omitempty"`   // index among those that the user said while it ran
 	CallID string `json:"call_id,omitempty"` // a call and its result
 	From   int    `json:"from,omitempty"`    // bytes of what the turn said
 	To     int    `json:"to,omitempty"`

@@ -21,14 +21,28 @@ func (r *Room) CreateResponse(q *antonv1.CreateResponseRequest, s grpc.ServerStr
 	if !stored(a.options) {
 		return r.answerUnstored(s.Context(), a, s.Send)
 	}
-	t, err := r.begin(s.Context(), a)
-	if before := new(repeated); errors.As(err, &before) {
-		return r.follow(s.Context(), before.turn, r.liveTurn(before.turn.ID), 0, s.Send)
+	for {
+		t, err := r.begin(s.Context(), a)
+		waits, before := new(waits), new(repeated)
+		switch {
+		case err == nil:
+			return r.follow(s.Context(), t.rec, t, 0, s.Send)
+		case errors.As(err, &waits):
+			return r.await(waits.entry, waits.until, s, a.options.Background)
+		case errors.As(err, &before) && before.entry != nil:
+			until, err := r.awaitedAgain(s.Context(), before.entry)
+			if err != nil {
+				return err
+			}
+			if until != nil {
+				return r.await(before.entry, until, s, a.options.Background)
+			}
+		case errors.As(err, &before):
+			return r.follow(s.Context(), before.turn, r.liveTurn(before.turn.ID), 0, s.Send)
+		default:
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return r.follow(s.Context(), t.rec, t, 0, s.Send)
 }
 
 // TailResponse implements antonv1.ResponsesServiceServer.

@@ -61,15 +61,33 @@ func (r *Room) mustTurnOf(ctx context.Context, responseID string) (*turnRecord, 
 
 // GetResponse implements antonv1.ResponsesServiceServer.
 func (r *Room) GetResponse(ctx context.Context, q *antonv1.GetResponseRequest) (*antonv1.Response, error) {
-	t, err := r.mustTurnOf(ctx, q.ResponseId)
+	e, err := r.queuedAs(ctx, q.ResponseId) // first, since it becomes a turn
 	if err != nil {
 		return nil, err
+	}
+	t, err := r.turnOf(ctx, q.ResponseId)
+	switch {
+	case err != nil:
+		return nil, err
+	case t == nil && e != nil:
+		return queuedResponse(e), nil
+	case t == nil:
+		return nil, errNoResponse
 	}
 	return r.response(ctx, t)
 }
 
 // response is a turn as it is now; a running one with what it has said so far.
 func (r *Room) response(ctx context.Context, rec *turnRecord) (*antonv1.Response, error) {
+	f, err := r.folded(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	return f.snapshot(), nil
+}
+
+// folded is what the events of a turn add up to by now.
+func (r *Room) folded(ctx context.Context, rec *turnRecord) (*fold, error) {
 	f := newFold(rec)
 	live := r.liveTurn(rec.ID)
 	for next := uint64(0); ; {
@@ -95,7 +113,7 @@ func (r *Room) response(ctx context.Context, rec *turnRecord) (*antonv1.Response
 				return nil, errNoResponse
 			}
 		}
-		return f.snapshot(), nil
+		return f, nil
 	}
 }
 
@@ -104,7 +122,7 @@ func (r *Room) StreamResponse(q *antonv1.StreamResponseRequest, s grpc.ServerStr
 	if q.StartingAfter != nil && *q.StartingAfter < 0 {
 		return fault.BadField("greater_than_equal", "Input should be greater than or equal to 0", "starting_after")
 	}
-	t, err := r.mustTurnOf(s.Context(), q.ResponseId)
+	t, err := r.turnOrQueued(s.Context(), q.ResponseId)
 	if err != nil {
 		return err
 	}
@@ -118,6 +136,15 @@ func (r *Room) StreamResponse(q *antonv1.StreamResponseRequest, s grpc.ServerStr
 
 // StopResponse implements antonv1.ResponsesServiceServer.
 func (r *Room) StopResponse(ctx context.Context, q *antonv1.StopResponseRequest) (*antonv1.Response, error) {
+	e, err := r.withdraw(ctx, q.ResponseId)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		gone := queuedResponse(e)
+		gone.Status = statusCancelled
+		return gone, nil
+	}
 	rec, err := r.mustTurnOf(ctx, q.ResponseId)
 	if err != nil {
 		return nil, err
@@ -143,6 +170,13 @@ func (t *turn) halt(ctx context.Context) error {
 
 // DeleteResponse implements antonv1.ResponsesServiceServer.
 func (r *Room) DeleteResponse(ctx context.Context, q *antonv1.DeleteResponseRequest) (*antonv1.DeleteResponseResponse, error) {
+	e, err := r.withdraw(ctx, q.ResponseId)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		return &antonv1.DeleteResponseResponse{Id: q.ResponseId, Object: "response", Deleted: true}, nil
+	}
 	rec, err := r.mustTurnOf(ctx, q.ResponseId)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type Projects interface {
 type Opening struct {
 	ProjectID      string
 	ConversationID string // empty: none, nothing of the turn is kept
+	TurnID         string // empty where nothing of the turn is kept
 	Title          string // of the conversation
 	Turn           int    // 0-based place of the turn in it
 	Question       string // what was asked
@@ -72,6 +73,20 @@ type Dependents interface {
 	MoveConversation(ctx context.Context, conversationID, projectID string) error
 }
 
+// Memory keeps what turns teach.
+type Memory interface {
+	// Learn takes lessons of a turn, in the background.
+	Learn(ctx context.Context, l Learned) error
+}
+
+// Learned is what one turn taught, and where.
+type Learned struct {
+	ProjectID      string
+	ConversationID string
+	TurnID         string
+	Lessons        []agent.Lesson
+}
+
 // Workspace is what a turn can reach of its project.
 type Workspace struct {
 	Tools        []agent.Tool
@@ -85,8 +100,12 @@ type Model struct {
 	Secrets  []string // such as its key: never shown, whoever sends them
 	// Limits of the turn. Continuations are for turns whose request has no limit
 	// of its own.
-	Limits    agent.Limits
-	MaxTokens int // of one answer, if the request does not say; 0: the provider's own limit
+	Limits agent.Limits
+	// Compaction of long histories; Used and Earlier are the room's.
+	Compaction agent.Compaction
+	Verify     bool // ask whether the work is done before a turn ends
+	Learn      bool // look for what a turn teaches once it has ended
+	MaxTokens  int  // of one answer, if the request does not say; 0: the provider's own limit
 }
 
 // Options open the room.
@@ -97,11 +116,15 @@ type Options struct {
 	Attachments Attachments
 	// Dependents may be nil.
 	Dependents Dependents
+	// Memory may be nil: then nothing is learnt.
+	Memory Memory
 	// Model chooses who answers, at the time of the turn. requested may be empty.
 	Model func(ctx context.Context, requested string) (Model, error)
 	Now   func() time.Time
 	NewID func(prefix string) string
 	Log   *slog.Logger
+	// Ephemeral says that the stores are in memory: nothing is to be left elsewhere.
+	Ephemeral bool
 	// MaxTurns bounds the turns that run at once; 0 means 256.
 	MaxTurns int
 }
@@ -111,7 +134,9 @@ type Room struct {
 	antonv1.UnimplementedResponsesServiceServer
 	antonv1.UnimplementedConversationsServiceServer
 
-	opt  Options
+	opt       Options
+	ephemeral *Room // what is in memory alone; nil in that room itself
+
 	base context.Context // of all turns; ends with the room
 	stop context.CancelCauseFunc
 
@@ -121,8 +146,12 @@ type Room struct {
 	closing bool
 	turns   sync.WaitGroup
 
-	work    chan struct{} // wakes the deletion worker
-	workers sync.WaitGroup
+	waiting map[string]*waiting // callers of what is in the queue, by its id
+
+	work      chan struct{} // wakes the deletion worker
+	queueWork chan struct{} // wakes the worker of the queue
+	workers   sync.WaitGroup
+	lessons   int // turns that are looked back at; guarded by mu
 }
 
 // Causes with which a turn is stopped.
@@ -137,7 +166,8 @@ func Open(ctx context.Context, o Options) (*Room, error) {
 	if o.MaxTurns == 0 {
 		o.MaxTurns = 256
 	}
-	r := &Room{opt: o, live: map[string]*turn{}, held: map[string]bool{}, work: make(chan struct{}, 1)}
+	r := &Room{opt: o, live: map[string]*turn{}, held: map[string]bool{}, waiting: map[string]*waiting{},
+		work: make(chan struct{}, 1), queueWork: make(chan struct{}, 1)}
 	r.base, r.stop = context.WithCancelCause(context.Background())
 	if err := r.sealAll(ctx); err != nil {
 		return nil, fmt.Errorf("seal interrupted turns: %w", err)
@@ -145,15 +175,22 @@ func Open(ctx context.Context, o Options) (*Room, error) {
 	if err := r.dropCopies(ctx); err != nil {
 		return nil, fmt.Errorf("drop unfinished copies: %w", err)
 	}
-	r.workers.Add(1)
+	if !o.Ephemeral {
+		var err error
+		if r.ephemeral, err = openEphemeral(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	r.workers.Add(2)
 	go r.deleteLoop()
+	go r.queueLoop()
 	return r, nil
 }
 
 // Register adds the room's services to a server.
 func (r *Room) Register(s grpc.ServiceRegistrar) {
-	antonv1.RegisterResponsesServiceServer(s, r)
-	antonv1.RegisterConversationsServiceServer(s, r)
+	antonv1.RegisterResponsesServiceServer(s, front{r})
+	antonv1.RegisterConversationsServiceServer(s, front{r})
 }
 
 // Drain refuses new turns and waits for running ones until ctx ends; what runs
@@ -162,6 +199,10 @@ func (r *Room) Drain(ctx context.Context) {
 	r.mu.Lock()
 	r.closing = true
 	r.mu.Unlock()
+	r.settleAll(errStopping)
+	if r.ephemeral != nil {
+		defer r.ephemeral.Drain(ctx)
+	}
 	idle := make(chan struct{})
 	go func() { r.turns.Wait(); close(idle) }()
 	select {
@@ -177,6 +218,9 @@ func (r *Room) Close(ctx context.Context) error {
 	r.Drain(ctx)
 	r.stop(errInterrupted)
 	r.workers.Wait()
+	if r.ephemeral != nil {
+		return r.ephemeral.Close(ctx)
+	}
 	return nil
 }
 

@@ -38,6 +38,15 @@ func (r *Room) sealAll(ctx context.Context) error {
 	return nil
 }
 
+// ending is the end that a log already has.
+func (f *fold) ending() ending {
+	end := ending{status: f.resp.Status, reason: f.resp.IncompleteReason}
+	if end.status == statusCancelled {
+		end.hold = heldCancelled
+	}
+	return end
+}
+
 // sealOrphan ends a turn that a crash cut: what its log holds is kept, what is
 // open is closed, and its end says interrupted. If the crash came between log
 // and record, the record is given the end that the log has.
@@ -63,7 +72,7 @@ func (r *Room) sealOrphan(ctx context.Context, t *turnRecord) error {
 		}
 	}
 	if f.ended {
-		return r.endRecord(ctx, t, f.resp.Status, f.resp.IncompleteReason, int32(next-1))
+		return r.endRecord(ctx, t, f.ending(), int32(next-1))
 	}
 	past, err := r.history(ctx, t.ConvKey, &t.Ordinal)
 	if err != nil {

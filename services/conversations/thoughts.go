@@ -58,7 +58,7 @@ func family(tool string) string {
 	case tool == scratchpadTool, tool == "memorize":
 		return "thought." + tool
 	case strings.Contains(tool, "recall"):
-		return "thought.recall"
+		return recallFamily
 	}
 	return ""
 }
@@ -89,8 +89,10 @@ func (c *recorder) ToolInput(call agent.ToolCall) error {
 	if err := c.closeOpen(statusCompleted); err != nil {
 		return err
 	}
-	if err := c.think(toolThought(call, "end", call.Input)); err != nil {
-		return err
+	if family(call.Name) != recallFamily { // its frame waits for what is found
+		if err := c.think(toolThought(call, "end", call.Input)); err != nil {
+			return err
+		}
 	}
 	if in := readCell(call); in.runs() {
 		return c.openCode(call, in)
@@ -130,6 +132,11 @@ func (c *recorder) inPieces(text string, event func(delta string) *antonv1.Respo
 func (c *recorder) ToolResult(call agent.ToolCall, r agent.ToolResult, took time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if family(call.Name) == recallFamily {
+		if err := c.recalled(call, r); err != nil {
+			return err
+		}
+	}
 	it := c.open()
 	if it == nil || it.kind != toolItem && it.kind != codeItem { // refused before it ran: it has no item
 		return nil

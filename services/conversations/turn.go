@@ -45,11 +45,16 @@ func (r *Room) run(ctx context.Context, t *turn, m Model) {
 		err = cause
 	}
 	end := r.ending(t.rec, out, err)
+	t.rec.Used = out.Used
 	// The end must be written also when the turn was stopped.
 	r.finish(context.WithoutCancel(ctx), rec, end)
 	r.mu.Lock()
 	delete(r.live, t.rec.ID)
 	r.mu.Unlock()
+	r.wakeQueue()
+	if end.status == statusCompleted && m.Learn {
+		r.learn(t, m)
+	}
 }
 
 // ask runs the agent over the conversation's history.
@@ -69,7 +74,12 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 		return agent.Outcome{}, err
 	}
 	defer done()
+	short, err := r.compactionOf(ctx, rec.rec, a, m)
+	if err != nil {
+		return agent.Outcome{}, err
+	}
 	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: m.Secrets, Limits: m.Limits, Log: r.opt.Log,
+		Compaction: short, Verify: m.Verify && !bare(a.options),
 		Request: agent.Request{Model: m.Name, MaxTokens: m.MaxTokens, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
 			Temperature: a.temperature, TopP: a.topP}}
 	if bare(a.options) {
@@ -80,6 +90,9 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 	}
 	if a.maxTokens != nil || bare(a.options) { // who limits the answer is told that it was cut
 		run.Limits.Continuations = 0
+	}
+	if rec.send == nil {
+		run.Boundary = rec.Boundary
 	}
 	apply(a.options, &run)
 	return agent.Run(ctx, run, rec)
@@ -116,7 +129,7 @@ func (r *Room) workspace(ctx context.Context, rec *turnRecord, a *asked) (w Work
 			return err
 		}
 		if c != nil {
-			o.ProjectID, o.ConversationID, o.Title, o.Turn = c.ProjectID, c.ID, c.Title, c.Turns-1
+			o.ProjectID, o.ConversationID, o.TurnID, o.Title, o.Turn = c.ProjectID, c.ID, rec.ID, c.Title, c.Turns-1
 			return nil
 		}
 		p, err := r.opt.Projects.ByName(rd, a.project)
@@ -163,6 +176,7 @@ type ending struct {
 	event          *antonv1.ResponseEvent
 	status, reason string
 	itemStatus     string // of an item that is still open
+	hold           string // why what waits does not begin now; empty: it does
 }
 
 // ending turns what came of a turn into its end.
@@ -178,8 +192,12 @@ func (r *Room) ending(t *turnRecord, out agent.Outcome, err error) ending {
 	case err == nil && out.Finish == agent.FinishCut:
 		return incomplete(reasonCut, u)
 	case err == nil:
-		return ending{status: statusCompleted, itemStatus: statusCompleted, event: &antonv1.ResponseEvent{
+		end := ending{status: statusCompleted, itemStatus: statusCompleted, event: &antonv1.ResponseEvent{
 			Event: &antonv1.ResponseEvent_Completed{Completed: &antonv1.ResponseCompleted{Usage: u}}}}
+		if out.Asked || out.Finish == agent.FinishTools {
+			end.hold = heldAnswer
+		}
+		return end
 	case errors.Is(err, errCancelled):
 		return incomplete(reasonCancelled, u)
 	case errors.Is(err, errInterrupted):
@@ -199,11 +217,11 @@ func (r *Room) ending(t *turnRecord, out agent.Outcome, err error) ending {
 }
 
 func incomplete(reason string, u *antonv1.Usage) ending {
-	status := statusIncomplete
+	status, hold := statusIncomplete, ""
 	if reason == reasonCancelled {
-		status = statusCancelled
+		status, hold = statusCancelled, heldCancelled
 	}
-	return ending{status: status, reason: reason, itemStatus: statusIncomplete,
+	return ending{status: status, reason: reason, hold: hold, itemStatus: statusIncomplete,
 		event: &antonv1.ResponseEvent{Event: &antonv1.ResponseEvent_Incomplete{
 			Incomplete: &antonv1.ResponseIncomplete{Reason: reason, Usage: u}}}}
 }
@@ -256,12 +274,12 @@ func (r *Room) seal(ctx context.Context, rec *recorder, end ending) error {
 		last = int32(seq)
 		return encodeEvent(end.event, seq)
 	}, func(ctx context.Context) error {
-		return r.endRecord(ctx, rec.rec, end.status, end.reason, last)
+		return r.endRecord(ctx, rec.rec, end, last)
 	})
 }
 
 // endRecord is the transaction that ends a turn. The turn may be gone already.
-func (r *Room) endRecord(ctx context.Context, t *turnRecord, status, reason string, last int32) error {
+func (r *Room) endRecord(ctx context.Context, t *turnRecord, end ending, last int32) error {
 	now := r.now()
 	past, err := r.history(ctx, t.ConvKey, &t.Ordinal)
 	if err != nil {
@@ -271,12 +289,15 @@ func (r *Room) endRecord(ctx context.Context, t *turnRecord, status, reason stri
 	for _, p := range past {
 		messages += len(p.input) + len(p.messages)
 	}
-	return r.opt.Main.Update(ctx, func(tx store.Tx) error {
+	held := false
+	err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		held = false
 		rec, err := turns.Get(tx, turnKey(t.ConvKey, t.Ordinal))
 		if err != nil || rec == nil {
 			return err
 		}
-		rec.Status, rec.Reason, rec.Ended, rec.LastSeq, rec.Messages = status, reason, now, last, messages
+		rec.Status, rec.Reason, rec.Ended, rec.LastSeq, rec.Messages = end.status, end.reason, now, last, messages
+		rec.Used = t.Used
 		if err := turns.Put(tx, rec); err != nil {
 			return err
 		}
@@ -286,10 +307,19 @@ func (r *Room) endRecord(ctx context.Context, t *turnRecord, status, reason stri
 		}
 		if c.Running == t.ID {
 			c.Running = ""
+			if held = end.hold != "" && c.Queued > 0; held {
+				if err := holdQueue(tx, c.Key, end.hold); err != nil {
+					return err
+				}
+			}
 		}
 		c.Updated = now
 		c.Activity = appendEvent(tx, &antonv1.ConversationEvent{Event: &antonv1.ConversationEvent_TurnEnded{
-			TurnEnded: &antonv1.TurnEnded{ConversationId: c.ID, TurnId: t.ID, ResponseId: t.ResponseID, Status: status}}})
+			TurnEnded: &antonv1.TurnEnded{ConversationId: c.ID, TurnId: t.ID, ResponseId: t.ResponseID, Status: end.status}}})
 		return conversations.Put(tx, c)
 	})
+	if err == nil && held && end.hold == heldCancelled {
+		r.settleHeld(ctx, t.ConvKey)
+	}
+	return err
 }

@@ -50,7 +50,12 @@ type Said struct {
 	Conversation *antonv1.Conversation
 	TurnID       string // empty: the text is the title
 	Text         string
+	Lines        []Line // what Text is made of; none of a title
+	At           time.Time
 }
+
+// Line is what one side said in a turn.
+type Line struct{ Role, Text string }
 
 // Projects are found by name.
 type Projects interface {

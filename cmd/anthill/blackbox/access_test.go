@@ -28,7 +28,7 @@ const apiKey = "ACCESS-KEY-CANARY-0123456789abcdef"
 // sample fills in path parameters that some routes would answer well.
 func sample(name string) string {
 	return map[string]string{"project": "general", "slug": "report", "id": "c", "turn_index": "7", "path": "a.txt", "response_id": "resp_1", "item_id": "msg_1", "invite_id": "i", "token_id": "t",
-		"model": "scripted", "name": "openai", "session_id": "s"}[name]
+		"model": "scripted", "name": "openai", "session_id": "s", "label": "report", "queue_id": "queued_1"}[name]
 }
 
 // exchanges turns an invite into a token.

@@ -107,11 +107,15 @@ var goodBodies = map[string]struct{ body, text string }{
 	"POST /v1/scratchpad/cancel":                         {`{"name":"new"}`, "name"},
 	"POST /v1/scratchpad/close":                          {`{"name":"new"}`, "name"},
 	"POST /v1/scratchpad/cleanup":                        {`{"name":"new"}`, "name"},
+	"POST /v1/conversations/{id}/fork":                   {`{"turn":0}`, "turn"},
+	"POST /v1/memory":                                    {`{"name":"new","content":"new"}`, "content"},
+	"POST /v1/skills":                                    {`{"label":"new","name":"New","declarative":"new"}`, "declarative"},
+	"POST /v1/skills/upload":                             {``, ""},
 }
 
 // empty are the routes that a body need not tell anything.
 var empty = []string{"PUT /v1/settings", "POST /v1/settings/validate", "POST /v1/settings/test-providers", "POST /v1/conversations",
-	"POST /v1/scratchpad/start"}
+	"POST /v1/scratchpad/start", "POST /v1/conversations/{id}/fork"}
 
 // spoiled are bodies that nobody may accept, by what is wrong. member is the name
 // of one that should be a text, or hold one.

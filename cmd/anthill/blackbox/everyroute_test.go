@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -38,6 +40,8 @@ type everyRoute struct {
 	search        antonv1.SearchServiceClient
 	backup        antonv1.BackupServiceClient
 	pads          antonv1.ScratchpadsServiceClient
+	memory        antonv1.MemoryServiceClient
+	skills        antonv1.SkillsServiceClient
 }
 
 func (e *everyRoute) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -84,7 +88,8 @@ func (e *everyRoute) compare(a answer, m proto.Message, err error, view func(any
 	}
 	rest := a.got(a.success())
 	opts := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
-	if strings.HasSuffix(m.ProtoReflect().Descriptor().ParentFile().Path(), "settings.proto") {
+	switch m.ProtoReflect().Descriptor().ParentFile().Path() {
+	case "anton/v1/settings.proto", "anton/v1/memory.proto", "anton/v1/skills.proto":
 		opts.UseProtoNames = false
 	}
 	data, err := opts.Marshal(m)
@@ -322,6 +327,21 @@ func (e *everyRoute) conversationRoutes(t *testing.T) {
 	}
 	u, err := e.conversations.UpdateConversation(e.s.call(), &antonv1.UpdateConversationRequest{Id: "grpc", Title: proto.String("New")})
 	alike(e, e.call("PATCH /v1/conversations/{id}", object{"title": "New"}, "rest"), u, err)
+	f, err := e.conversations.ForkConversation(e.s.call(), &antonv1.ForkConversationRequest{Id: "grpc", Turn: proto.Int32(0)})
+	forked := e.call("POST /v1/conversations/{id}/fork", object{"turn": 0}, "rest")
+	alike(e, forked, f, err)
+	for _, id := range []string{f.GetId(), str(forked.ok(), "id")} {
+		e.s.delete("/v1/conversations/" + id).ok()
+	}
+	q, err := e.conversations.ListQueue(e.s.call(), &antonv1.ListQueueRequest{Id: "rest"})
+	same(e, e.call("GET /v1/conversations/{id}/queue", nil, "rest"), q, err)
+	q, err = e.conversations.ResumeQueue(e.s.call(), &antonv1.ResumeQueueRequest{Id: "rest"})
+	same(e, e.call("POST /v1/conversations/{id}/queue/resume", object{}, "rest"), q, err)
+	_, err = e.conversations.TakeBackQueued(e.s.call(), &antonv1.TakeBackQueuedRequest{Id: "rest", QueueId: "none"})
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("taken back what is not there: %v", err)
+	}
+	e.call("DELETE /v1/conversations/{id}/queue/{queue_id}", nil, "rest", "none").got(http.StatusNotFound)
 	d, err := e.conversations.DeleteTurn(e.s.call(), &antonv1.DeleteTurnRequest{Id: "grpc", TurnIndex: 0})
 	alike(e, e.call("DELETE /v1/conversations/{id}/turns/{turn_index}", nil, "rest", "0"), d, err)
 	w, err := e.conversations.WatchConversations(e.s.call(), &antonv1.WatchConversationsRequest{})

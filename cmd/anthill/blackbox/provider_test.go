@@ -42,7 +42,8 @@ func newProvider(t *testing.T, auto func(*call)) *provider {
 // env points a program at it.
 func (p *provider) env() []string {
 	return []string{"ANTON_PLANNING_PROVIDER=openai-compatible", "ANTON_OPENAI_BASE_URL=" + p.url,
-		"ANTON_OPENAI_API_KEY=" + p.key, "ANTON_PLANNING_MODEL=scripted"}
+		"ANTON_OPENAI_API_KEY=" + p.key, "ANTON_PLANNING_MODEL=scripted",
+		"ANTON_CONTEXT_WINDOW=10000000"} // tests of compaction say how long is too long
 }
 
 // abort ends all calls and refuses further ones, so that nothing waits for them.

@@ -55,7 +55,7 @@ func (r route) takesBody() bool {
 	if r.template == "/v1/responses/{response_id}/cancel" {
 		return false // the path says it all
 	}
-	if strings.HasSuffix(r.template, "/move-to-project") || strings.HasPrefix(r.template, "/v1/access/") { // the path says it all
+	if strings.HasSuffix(r.template, "/move-to-project") || strings.HasSuffix(r.template, "/queue/resume") || strings.HasPrefix(r.template, "/v1/access/") { // the path says it all
 		return false
 	}
 	return r.method == http.MethodPost || r.method == http.MethodPut || r.method == http.MethodPatch
@@ -119,6 +119,9 @@ var byHand = map[string][]string{
 	"UploadAttachments":  {"POST /v1/attachments/{project}/{session_id}/upload", "POST /v1/attachments/upload"},
 	"DownloadAttachment": {"GET /v1/attachments/{project}/{session_id}/{id}/raw"},
 	"StreamCell":         {"POST /v1/scratchpad/execute-stream"},
+	"PutMemoryEntry":     {"POST /v1/memory"},
+	"DeleteMemory":       {"DELETE /v1/memory"},
+	"UploadSkill":        {"POST /v1/skills/upload"},
 }
 
 // routes are all REST routes of the CoWork API, antRoutes those of the ANT API.
@@ -177,6 +180,7 @@ var promisedRoutes = []string{
 	"POST /v1/scratchpad/start", "POST /v1/scratchpad/execute", "POST /v1/scratchpad/execute-stream", "POST /v1/scratchpad/install",
 	"POST /v1/scratchpad/reset", "POST /v1/scratchpad/cancel", "GET /v1/scratchpad/view", "GET /v1/scratchpad/notebook",
 	"GET /v1/scratchpad/cells", "POST /v1/scratchpad/close", "POST /v1/scratchpad/cleanup", "GET /v1/scratchpad/list",
+	"GET /v1/memory", "POST /v1/memory", "DELETE /v1/memory", "GET /v1/skills", "POST /v1/skills", "DELETE /v1/skills/{}",
 }
 
 // rawCodec passes messages as the bytes they are.
@@ -229,12 +233,15 @@ func TestEveryRoute(t *testing.T) {
 	e.artifacts = antonv1.NewArtifactsServiceClient(conn)
 	e.search = antonv1.NewSearchServiceClient(conn)
 	e.pads = antonv1.NewScratchpadsServiceClient(conn)
+	e.memory = antonv1.NewMemoryServiceClient(conn)
+	e.skills = antonv1.NewSkillsServiceClient(conn)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{{"health", e.healthRoutes}, {"projects", e.projectRoutes}, {"files", e.fileRoutes}, {"responses", e.responseRoutes},
 		{"conversations", e.conversationRoutes}, {"openai", e.openaiRoutes}, {"settings", e.settingsRoutes},
-		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"search", e.searchRoutes}, {"scratchpads", e.scratchpadRoutes}} {
+		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"search", e.searchRoutes}, {"scratchpads", e.scratchpadRoutes},
+		{"memory", e.memoryRoutes}, {"skills", e.skillRoutes}} {
 		t.Run(step.name, func(t *testing.T) {
 			e.t, e.s = t, s.with(t)
 			step.run(t)

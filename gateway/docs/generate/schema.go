@@ -34,11 +34,11 @@ func requiredNames(md protoreflect.MessageDescriptor, but map[protoreflect.Name]
 	return names
 }
 
-// nameOf is a field's name in JSON. compat: settings, artifacts and the results of
-// the CoWork API's search speak camelCase.
+// nameOf is a field's name in JSON. compat: settings, memory, skills, artifacts and
+// the results of the CoWork API's search speak camelCase.
 func nameOf(fd protoreflect.FieldDescriptor) string {
 	switch fd.ParentFile().Path() {
-	case "anton/v1/settings.proto", "anton/v1/artifacts.proto", "anton/v1/search.proto":
+	case "anton/v1/settings.proto", "anton/v1/artifacts.proto", "anton/v1/search.proto", "anton/v1/memory.proto", "anton/v1/skills.proto":
 		return fd.JSONName()
 	}
 	return string(fd.Name())

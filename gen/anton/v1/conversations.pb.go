@@ -39,8 +39,14 @@ type Conversation struct {
 	ProjectPath         string        `protobuf:"bytes,8,opt,name=project_path,json=projectPath" json:"project_path,omitempty"`
 	DisabledConnections []*Connection `protobuf:"bytes,9,rep,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
 	// A turn runs now.
-	Running       bool              `protobuf:"varint,10,opt,name=running" json:"running,omitempty"`
-	Metadata      map[string]string `protobuf:"bytes,11,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Running  bool              `protobuf:"varint,10,opt,name=running" json:"running,omitempty"`
+	Metadata map[string]string `protobuf:"bytes,11,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Requests that wait in it, held ones too.
+	Queued int32 `protobuf:"varint,12,opt,name=queued" json:"queued,omitempty"`
+	// Of a copy: what it was copied from.
+	ForkedFrom *ForkOrigin `protobuf:"bytes,13,opt,name=forked_from,json=forkedFrom" json:"forked_from,omitempty"`
+	// It is in memory alone.
+	Ephemeral     bool `protobuf:"varint,14,opt,name=ephemeral" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +158,513 @@ func (x *Conversation) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *Conversation) GetQueued() int32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *Conversation) GetForkedFrom() *ForkOrigin {
+	if x != nil {
+		return x.ForkedFrom
+	}
+	return nil
+}
+
+func (x *Conversation) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
+// ForkOrigin is the place where a copy leaves the original, which may be gone.
+type ForkOrigin struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId" json:"conversation_id,omitempty"`
+	// 0-based position of the last turn that was copied, at that time.
+	Turn          int32  `protobuf:"varint,2,opt,name=turn" json:"turn,omitempty"`
+	TurnId        string `protobuf:"bytes,3,opt,name=turn_id,json=turnId" json:"turn_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkOrigin) Reset() {
+	*x = ForkOrigin{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkOrigin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkOrigin) ProtoMessage() {}
+
+func (x *ForkOrigin) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkOrigin.ProtoReflect.Descriptor instead.
+func (*ForkOrigin) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ForkOrigin) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ForkOrigin) GetTurn() int32 {
+	if x != nil {
+		return x.Turn
+	}
+	return 0
+}
+
+func (x *ForkOrigin) GetTurnId() string {
+	if x != nil {
+		return x.TurnId
+	}
+	return ""
+}
+
+type ForkConversationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// 0-based position of the last turn to copy; the newest if absent.
+	Turn *int32 `protobuf:"varint,2,opt,name=turn" json:"turn,omitempty"`
+	// Whether the copy is in memory alone; if absent, as the original is.
+	Ephemeral     *bool `protobuf:"varint,3,opt,name=ephemeral" json:"ephemeral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkConversationRequest) Reset() {
+	*x = ForkConversationRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkConversationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkConversationRequest) ProtoMessage() {}
+
+func (x *ForkConversationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkConversationRequest.ProtoReflect.Descriptor instead.
+func (*ForkConversationRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ForkConversationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ForkConversationRequest) GetTurn() int32 {
+	if x != nil && x.Turn != nil {
+		return *x.Turn
+	}
+	return 0
+}
+
+func (x *ForkConversationRequest) GetEphemeral() bool {
+	if x != nil && x.Ephemeral != nil {
+		return *x.Ephemeral
+	}
+	return false
+}
+
+type ListQueueRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueRequest) Reset() {
+	*x = ListQueueRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueRequest) ProtoMessage() {}
+
+func (x *ListQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueRequest.ProtoReflect.Descriptor instead.
+func (*ListQueueRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListQueueRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ListQueueResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId" json:"conversation_id,omitempty"`
+	// At most 20.
+	Queue         []*QueuedRequest `protobuf:"bytes,2,rep,name=queue" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueResponse) Reset() {
+	*x = ListQueueResponse{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueResponse) ProtoMessage() {}
+
+func (x *ListQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueResponse.ProtoReflect.Descriptor instead.
+func (*ListQueueResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListQueueResponse) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ListQueueResponse) GetQueue() []*QueuedRequest {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// QueuedRequest waits for its turn.
+type QueuedRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	QueueId string                 `protobuf:"bytes,1,opt,name=queue_id,json=queueId" json:"queue_id,omitempty"`
+	// Id that its response will have if it becomes a turn of its own.
+	ResponseId string `protobuf:"bytes,2,opt,name=response_id,json=responseId" json:"response_id,omitempty"`
+	// queue, or steer for what the running turn may still take in.
+	Mode string `protobuf:"bytes,3,opt,name=mode" json:"mode,omitempty"`
+	// What the user says, the first 4 KiB of it.
+	Text string `protobuf:"bytes,4,opt,name=text" json:"text,omitempty"`
+	// ISO 8601 in UTC.
+	CreatedAt string `protobuf:"bytes,5,opt,name=created_at,json=createdAt" json:"created_at,omitempty"`
+	// Empty, or why it does not begin by itself: cancelled (the turn before it was
+	// stopped), answer (the agent waits for one, which this is not), or refused.
+	Held string `protobuf:"bytes,6,opt,name=held" json:"held,omitempty"`
+	// Of refused: why it could not begin.
+	Problem       string `protobuf:"bytes,7,opt,name=problem" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueuedRequest) Reset() {
+	*x = QueuedRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueuedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueuedRequest) ProtoMessage() {}
+
+func (x *QueuedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueuedRequest.ProtoReflect.Descriptor instead.
+func (*QueuedRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *QueuedRequest) GetQueueId() string {
+	if x != nil {
+		return x.QueueId
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetCreatedAt() string {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+func (x *QueuedRequest) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+type TakeBackQueuedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	QueueId       string                 `protobuf:"bytes,2,opt,name=queue_id,json=queueId" json:"queue_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeBackQueuedRequest) Reset() {
+	*x = TakeBackQueuedRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeBackQueuedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeBackQueuedRequest) ProtoMessage() {}
+
+func (x *TakeBackQueuedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeBackQueuedRequest.ProtoReflect.Descriptor instead.
+func (*TakeBackQueuedRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TakeBackQueuedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TakeBackQueuedRequest) GetQueueId() string {
+	if x != nil {
+		return x.QueueId
+	}
+	return ""
+}
+
+type TakeBackQueuedResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId" json:"conversation_id,omitempty"`
+	QueueId        string                 `protobuf:"bytes,2,opt,name=queue_id,json=queueId" json:"queue_id,omitempty"`
+	Removed        bool                   `protobuf:"varint,3,opt,name=removed" json:"removed,omitempty"`
+	// All that the user said in it.
+	Text          string `protobuf:"bytes,4,opt,name=text" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeBackQueuedResponse) Reset() {
+	*x = TakeBackQueuedResponse{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeBackQueuedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeBackQueuedResponse) ProtoMessage() {}
+
+func (x *TakeBackQueuedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeBackQueuedResponse.ProtoReflect.Descriptor instead.
+func (*TakeBackQueuedResponse) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TakeBackQueuedResponse) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *TakeBackQueuedResponse) GetQueueId() string {
+	if x != nil {
+		return x.QueueId
+	}
+	return ""
+}
+
+func (x *TakeBackQueuedResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *TakeBackQueuedResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type ResumeQueueRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeQueueRequest) Reset() {
+	*x = ResumeQueueRequest{}
+	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeQueueRequest) ProtoMessage() {}
+
+func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
+func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResumeQueueRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type CreateConversationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 20.
@@ -159,14 +672,16 @@ type CreateConversationRequest struct {
 	// At most 16 pairs.
 	Metadata map[string]string `protobuf:"bytes,2,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Project by name; the active one if empty.
-	Project       string `protobuf:"bytes,3,opt,name=project" json:"project,omitempty"`
+	Project string `protobuf:"bytes,3,opt,name=project" json:"project,omitempty"`
+	// It is kept in memory alone: never listed, searched or on disk.
+	Ephemeral     bool `protobuf:"varint,4,opt,name=ephemeral" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateConversationRequest) Reset() {
 	*x = CreateConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	mi := &file_anton_v1_conversations_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +693,7 @@ func (x *CreateConversationRequest) String() string {
 func (*CreateConversationRequest) ProtoMessage() {}
 
 func (x *CreateConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[1]
+	mi := &file_anton_v1_conversations_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +706,7 @@ func (x *CreateConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConversationRequest.ProtoReflect.Descriptor instead.
 func (*CreateConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{1}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateConversationRequest) GetItems() []*InputItem {
@@ -215,6 +730,13 @@ func (x *CreateConversationRequest) GetProject() string {
 	return ""
 }
 
+func (x *CreateConversationRequest) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 type SetConversationMetadataRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
@@ -226,7 +748,7 @@ type SetConversationMetadataRequest struct {
 
 func (x *SetConversationMetadataRequest) Reset() {
 	*x = SetConversationMetadataRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	mi := &file_anton_v1_conversations_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +760,7 @@ func (x *SetConversationMetadataRequest) String() string {
 func (*SetConversationMetadataRequest) ProtoMessage() {}
 
 func (x *SetConversationMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[2]
+	mi := &file_anton_v1_conversations_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +773,7 @@ func (x *SetConversationMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConversationMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetConversationMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{2}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetConversationMetadataRequest) GetId() string {
@@ -283,7 +805,7 @@ type ListItemsRequest struct {
 
 func (x *ListItemsRequest) Reset() {
 	*x = ListItemsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	mi := &file_anton_v1_conversations_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +817,7 @@ func (x *ListItemsRequest) String() string {
 func (*ListItemsRequest) ProtoMessage() {}
 
 func (x *ListItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[3]
+	mi := &file_anton_v1_conversations_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +830,7 @@ func (x *ListItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItemsRequest.ProtoReflect.Descriptor instead.
 func (*ListItemsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{3}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListItemsRequest) GetId() string {
@@ -350,7 +872,7 @@ type CreateItemsRequest struct {
 
 func (x *CreateItemsRequest) Reset() {
 	*x = CreateItemsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	mi := &file_anton_v1_conversations_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +884,7 @@ func (x *CreateItemsRequest) String() string {
 func (*CreateItemsRequest) ProtoMessage() {}
 
 func (x *CreateItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[4]
+	mi := &file_anton_v1_conversations_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +897,7 @@ func (x *CreateItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateItemsRequest.ProtoReflect.Descriptor instead.
 func (*CreateItemsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{4}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateItemsRequest) GetId() string {
@@ -402,7 +924,7 @@ type GetItemRequest struct {
 
 func (x *GetItemRequest) Reset() {
 	*x = GetItemRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	mi := &file_anton_v1_conversations_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +936,7 @@ func (x *GetItemRequest) String() string {
 func (*GetItemRequest) ProtoMessage() {}
 
 func (x *GetItemRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[5]
+	mi := &file_anton_v1_conversations_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +949,7 @@ func (x *GetItemRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetItemRequest.ProtoReflect.Descriptor instead.
 func (*GetItemRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{5}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetItemRequest) GetId() string {
@@ -454,7 +976,7 @@ type DeleteItemRequest struct {
 
 func (x *DeleteItemRequest) Reset() {
 	*x = DeleteItemRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	mi := &file_anton_v1_conversations_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +988,7 @@ func (x *DeleteItemRequest) String() string {
 func (*DeleteItemRequest) ProtoMessage() {}
 
 func (x *DeleteItemRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[6]
+	mi := &file_anton_v1_conversations_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +1001,7 @@ func (x *DeleteItemRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteItemRequest.ProtoReflect.Descriptor instead.
 func (*DeleteItemRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{6}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteItemRequest) GetId() string {
@@ -508,7 +1030,7 @@ type ListConversationsRequest struct {
 
 func (x *ListConversationsRequest) Reset() {
 	*x = ListConversationsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	mi := &file_anton_v1_conversations_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +1042,7 @@ func (x *ListConversationsRequest) String() string {
 func (*ListConversationsRequest) ProtoMessage() {}
 
 func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[7]
+	mi := &file_anton_v1_conversations_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +1055,7 @@ func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{7}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListConversationsRequest) GetLimit() int32 {
@@ -560,7 +1082,7 @@ type ListConversationsResponse struct {
 
 func (x *ListConversationsResponse) Reset() {
 	*x = ListConversationsResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	mi := &file_anton_v1_conversations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +1094,7 @@ func (x *ListConversationsResponse) String() string {
 func (*ListConversationsResponse) ProtoMessage() {}
 
 func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[8]
+	mi := &file_anton_v1_conversations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +1107,7 @@ func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{8}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListConversationsResponse) GetProject() string {
@@ -611,7 +1133,7 @@ type GetConversationRequest struct {
 
 func (x *GetConversationRequest) Reset() {
 	*x = GetConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[9]
+	mi := &file_anton_v1_conversations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +1145,7 @@ func (x *GetConversationRequest) String() string {
 func (*GetConversationRequest) ProtoMessage() {}
 
 func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[9]
+	mi := &file_anton_v1_conversations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +1158,7 @@ func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConversationRequest.ProtoReflect.Descriptor instead.
 func (*GetConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{9}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetConversationRequest) GetId() string {
@@ -655,7 +1177,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[10]
+	mi := &file_anton_v1_conversations_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +1189,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[10]
+	mi := &file_anton_v1_conversations_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +1202,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{10}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListMessagesRequest) GetId() string {
@@ -700,7 +1222,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[11]
+	mi := &file_anton_v1_conversations_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +1234,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[11]
+	mi := &file_anton_v1_conversations_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +1247,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{11}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListMessagesResponse) GetId() string {
@@ -761,7 +1283,7 @@ type ConversationMessage struct {
 
 func (x *ConversationMessage) Reset() {
 	*x = ConversationMessage{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[12]
+	mi := &file_anton_v1_conversations_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +1295,7 @@ func (x *ConversationMessage) String() string {
 func (*ConversationMessage) ProtoMessage() {}
 
 func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[12]
+	mi := &file_anton_v1_conversations_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1308,7 @@ func (x *ConversationMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationMessage.ProtoReflect.Descriptor instead.
 func (*ConversationMessage) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{12}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConversationMessage) GetRole() string {
@@ -845,7 +1367,7 @@ type UpdateConversationRequest struct {
 
 func (x *UpdateConversationRequest) Reset() {
 	*x = UpdateConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[13]
+	mi := &file_anton_v1_conversations_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1379,7 @@ func (x *UpdateConversationRequest) String() string {
 func (*UpdateConversationRequest) ProtoMessage() {}
 
 func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[13]
+	mi := &file_anton_v1_conversations_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1392,7 @@ func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateConversationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{13}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpdateConversationRequest) GetId() string {
@@ -912,7 +1434,7 @@ type DeleteTurnRequest struct {
 
 func (x *DeleteTurnRequest) Reset() {
 	*x = DeleteTurnRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[14]
+	mi := &file_anton_v1_conversations_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1446,7 @@ func (x *DeleteTurnRequest) String() string {
 func (*DeleteTurnRequest) ProtoMessage() {}
 
 func (x *DeleteTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[14]
+	mi := &file_anton_v1_conversations_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1459,7 @@ func (x *DeleteTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTurnRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTurnRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{14}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteTurnRequest) GetId() string {
@@ -968,7 +1490,7 @@ type DeleteTurnResponse struct {
 
 func (x *DeleteTurnResponse) Reset() {
 	*x = DeleteTurnResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[15]
+	mi := &file_anton_v1_conversations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1502,7 @@ func (x *DeleteTurnResponse) String() string {
 func (*DeleteTurnResponse) ProtoMessage() {}
 
 func (x *DeleteTurnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[15]
+	mi := &file_anton_v1_conversations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1515,7 @@ func (x *DeleteTurnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTurnResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTurnResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{15}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteTurnResponse) GetConversationId() string {
@@ -1033,7 +1555,7 @@ type DeleteConversationRequest struct {
 
 func (x *DeleteConversationRequest) Reset() {
 	*x = DeleteConversationRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[16]
+	mi := &file_anton_v1_conversations_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1567,7 @@ func (x *DeleteConversationRequest) String() string {
 func (*DeleteConversationRequest) ProtoMessage() {}
 
 func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[16]
+	mi := &file_anton_v1_conversations_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1580,7 @@ func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{16}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteConversationRequest) GetId() string {
@@ -1078,7 +1600,7 @@ type DeleteConversationResponse struct {
 
 func (x *DeleteConversationResponse) Reset() {
 	*x = DeleteConversationResponse{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[17]
+	mi := &file_anton_v1_conversations_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1612,7 @@ func (x *DeleteConversationResponse) String() string {
 func (*DeleteConversationResponse) ProtoMessage() {}
 
 func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[17]
+	mi := &file_anton_v1_conversations_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1625,7 @@ func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{17}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteConversationResponse) GetStatus() string {
@@ -1131,7 +1653,7 @@ type WatchConversationsRequest struct {
 
 func (x *WatchConversationsRequest) Reset() {
 	*x = WatchConversationsRequest{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[18]
+	mi := &file_anton_v1_conversations_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1665,7 @@ func (x *WatchConversationsRequest) String() string {
 func (*WatchConversationsRequest) ProtoMessage() {}
 
 func (x *WatchConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[18]
+	mi := &file_anton_v1_conversations_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1678,7 @@ func (x *WatchConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchConversationsRequest.ProtoReflect.Descriptor instead.
 func (*WatchConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{18}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchConversationsRequest) GetSeq() uint64 {
@@ -1196,7 +1718,7 @@ type ConversationEvent struct {
 
 func (x *ConversationEvent) Reset() {
 	*x = ConversationEvent{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[19]
+	mi := &file_anton_v1_conversations_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1730,7 @@ func (x *ConversationEvent) String() string {
 func (*ConversationEvent) ProtoMessage() {}
 
 func (x *ConversationEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[19]
+	mi := &file_anton_v1_conversations_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1743,7 @@ func (x *ConversationEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationEvent.ProtoReflect.Descriptor instead.
 func (*ConversationEvent) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{19}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ConversationEvent) GetSeq() uint64 {
@@ -1355,7 +1877,7 @@ type ConversationsSnapshot struct {
 
 func (x *ConversationsSnapshot) Reset() {
 	*x = ConversationsSnapshot{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[20]
+	mi := &file_anton_v1_conversations_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1889,7 @@ func (x *ConversationsSnapshot) String() string {
 func (*ConversationsSnapshot) ProtoMessage() {}
 
 func (x *ConversationsSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[20]
+	mi := &file_anton_v1_conversations_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1902,7 @@ func (x *ConversationsSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationsSnapshot.ProtoReflect.Descriptor instead.
 func (*ConversationsSnapshot) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{20}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ConversationsSnapshot) GetConversations() []*Conversation {
@@ -1402,7 +1924,7 @@ type ConversationChanged struct {
 
 func (x *ConversationChanged) Reset() {
 	*x = ConversationChanged{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[21]
+	mi := &file_anton_v1_conversations_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1936,7 @@ func (x *ConversationChanged) String() string {
 func (*ConversationChanged) ProtoMessage() {}
 
 func (x *ConversationChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[21]
+	mi := &file_anton_v1_conversations_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1949,7 @@ func (x *ConversationChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationChanged.ProtoReflect.Descriptor instead.
 func (*ConversationChanged) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{21}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConversationChanged) GetConversation() *Conversation {
@@ -1453,7 +1975,7 @@ type ConversationDeleted struct {
 
 func (x *ConversationDeleted) Reset() {
 	*x = ConversationDeleted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[22]
+	mi := &file_anton_v1_conversations_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1987,7 @@ func (x *ConversationDeleted) String() string {
 func (*ConversationDeleted) ProtoMessage() {}
 
 func (x *ConversationDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[22]
+	mi := &file_anton_v1_conversations_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +2000,7 @@ func (x *ConversationDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationDeleted.ProtoReflect.Descriptor instead.
 func (*ConversationDeleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{22}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConversationDeleted) GetConversationId() string {
@@ -1499,7 +2021,7 @@ type TurnStarted struct {
 
 func (x *TurnStarted) Reset() {
 	*x = TurnStarted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[23]
+	mi := &file_anton_v1_conversations_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +2033,7 @@ func (x *TurnStarted) String() string {
 func (*TurnStarted) ProtoMessage() {}
 
 func (x *TurnStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[23]
+	mi := &file_anton_v1_conversations_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +2046,7 @@ func (x *TurnStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnStarted.ProtoReflect.Descriptor instead.
 func (*TurnStarted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{23}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TurnStarted) GetConversationId() string {
@@ -1561,7 +2083,7 @@ type TurnEnded struct {
 
 func (x *TurnEnded) Reset() {
 	*x = TurnEnded{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[24]
+	mi := &file_anton_v1_conversations_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2095,7 @@ func (x *TurnEnded) String() string {
 func (*TurnEnded) ProtoMessage() {}
 
 func (x *TurnEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[24]
+	mi := &file_anton_v1_conversations_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2108,7 @@ func (x *TurnEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnEnded.ProtoReflect.Descriptor instead.
 func (*TurnEnded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{24}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TurnEnded) GetConversationId() string {
@@ -1627,7 +2149,7 @@ type TurnDeleted struct {
 
 func (x *TurnDeleted) Reset() {
 	*x = TurnDeleted{}
-	mi := &file_anton_v1_conversations_proto_msgTypes[25]
+	mi := &file_anton_v1_conversations_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +2161,7 @@ func (x *TurnDeleted) String() string {
 func (*TurnDeleted) ProtoMessage() {}
 
 func (x *TurnDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_conversations_proto_msgTypes[25]
+	mi := &file_anton_v1_conversations_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +2174,7 @@ func (x *TurnDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnDeleted.ProtoReflect.Descriptor instead.
 func (*TurnDeleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{25}
+	return file_anton_v1_conversations_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TurnDeleted) GetConversationId() string {
@@ -1673,7 +2195,7 @@ var File_anton_v1_conversations_proto protoreflect.FileDescriptor
 
 const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\n" +
-	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc1\x03\n" +
+	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xae\x04\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -1688,14 +2210,53 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x14disabled_connections\x18\t \x03(\v2\x14.anton.v1.ConnectionR\x13disabledConnections\x12\x18\n" +
 	"\arunning\x18\n" +
 	" \x01(\bR\arunning\x12@\n" +
-	"\bmetadata\x18\v \x03(\v2$.anton.v1.Conversation.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\v \x03(\v2$.anton.v1.Conversation.MetadataEntryR\bmetadata\x12\x16\n" +
+	"\x06queued\x18\f \x01(\x05R\x06queued\x125\n" +
+	"\vforked_from\x18\r \x01(\v2\x14.anton.v1.ForkOriginR\n" +
+	"forkedFrom\x12\x1c\n" +
+	"\tephemeral\x18\x0e \x01(\bR\tephemeral\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"b\n" +
+	"\n" +
+	"ForkOrigin\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x12\n" +
+	"\x04turn\x18\x02 \x01(\x05R\x04turn\x12\x17\n" +
+	"\aturn_id\x18\x03 \x01(\tR\x06turnId\"o\n" +
+	"\x17ForkConversationRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x19\n" +
+	"\x04turn\x18\x02 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x04turn\x12#\n" +
+	"\tephemeral\x18\x03 \x01(\bB\x05\xaa\x01\x02\b\x01R\tephemeral\"(\n" +
+	"\x10ListQueueRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"k\n" +
+	"\x11ListQueueResponse\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12-\n" +
+	"\x05queue\x18\x02 \x03(\v2\x17.anton.v1.QueuedRequestR\x05queue\"\xc0\x01\n" +
+	"\rQueuedRequest\x12\x19\n" +
+	"\bqueue_id\x18\x01 \x01(\tR\aqueueId\x12\x1f\n" +
+	"\vresponse_id\x18\x02 \x01(\tR\n" +
+	"responseId\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x05 \x01(\tR\tcreatedAt\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\tR\x04held\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\"N\n" +
+	"\x15TakeBackQueuedRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1f\n" +
+	"\bqueue_id\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\aqueueId\"\x8a\x01\n" +
+	"\x16TakeBackQueuedResponse\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x19\n" +
+	"\bqueue_id\x18\x02 \x01(\tR\aqueueId\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"*\n" +
+	"\x12ResumeQueueRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"\x8a\x02\n" +
 	"\x19CreateConversationRequest\x12)\n" +
 	"\x05items\x18\x01 \x03(\v2\x13.anton.v1.InputItemR\x05items\x12M\n" +
 	"\bmetadata\x18\x02 \x03(\v21.anton.v1.CreateConversationRequest.MetadataEntryR\bmetadata\x12\x18\n" +
-	"\aproject\x18\x03 \x01(\tR\aproject\x1a;\n" +
+	"\aproject\x18\x03 \x01(\tR\aproject\x12\x1c\n" +
+	"\tephemeral\x18\x04 \x01(\bR\tephemeral\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x01\n" +
@@ -1796,7 +2357,7 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\tR\x06status\"O\n" +
 	"\vTurnDeleted\x12'\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x17\n" +
-	"\aturn_id\x18\x02 \x01(\tR\x06turnId2\x92\f\n" +
+	"\aturn_id\x18\x02 \x01(\tR\x06turnId2\xf6\x0f\n" +
 	"\x14ConversationsService\x12\x9f\x01\n" +
 	"\x11ListConversations\x12\".anton.v1.ListConversationsRequest\x1a#.anton.v1.ListConversationsResponse\"A\x82\xd3\xe4\x93\x02;Z&\x12$/v1/projects/{project}/conversations\x12\x11/v1/conversations\x12k\n" +
 	"\x0fGetConversation\x12 .anton.v1.GetConversationRequest\x1a\x16.anton.v1.Conversation\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/conversations/{id}\x12o\n" +
@@ -1811,7 +2372,11 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x12UpdateConversation\x12#.anton.v1.UpdateConversationRequest\x1a\x16.anton.v1.Conversation\"!\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/v1/conversations/{id}\x12z\n" +
 	"\n" +
 	"DeleteTurn\x12\x1b.anton.v1.DeleteTurnRequest\x1a\x1c.anton.v1.DeleteTurnResponse\"1\x82\xd3\xe4\x93\x02+*)/v1/conversations/{id}/turns/{turn_index}\x12\x7f\n" +
-	"\x12DeleteConversation\x12#.anton.v1.DeleteConversationRequest\x1a$.anton.v1.DeleteConversationResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/conversations/{id}\x12X\n" +
+	"\x12DeleteConversation\x12#.anton.v1.DeleteConversationRequest\x1a$.anton.v1.DeleteConversationResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/conversations/{id}\x12u\n" +
+	"\x10ForkConversation\x12!.anton.v1.ForkConversationRequest\x1a\x16.anton.v1.Conversation\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/conversations/{id}/fork\x12j\n" +
+	"\tListQueue\x12\x1a.anton.v1.ListQueueRequest\x1a\x1b.anton.v1.ListQueueResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/conversations/{id}/queue\x12\x84\x01\n" +
+	"\x0eTakeBackQueued\x12\x1f.anton.v1.TakeBackQueuedRequest\x1a .anton.v1.TakeBackQueuedResponse\"/\x82\xd3\xe4\x93\x02)*'/v1/conversations/{id}/queue/{queue_id}\x12x\n" +
+	"\vResumeQueue\x12\x1c.anton.v1.ResumeQueueRequest\x1a\x1b.anton.v1.ListQueueResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/conversations/{id}/queue/resume\x12X\n" +
 	"\x12WatchConversations\x12#.anton.v1.WatchConversationsRequest\x1a\x1b.anton.v1.ConversationEvent0\x01B\x86\x01\n" +
 	"\fcom.anton.v1B\x12ConversationsProtoP\x01Z\x1canthill/gen/anton/v1;antonv1\xa2\x02\x03AXX\xaa\x02\bAnton.V1\xca\x02\bAnton\\V1\xe2\x02\x14Anton\\V1\\GPBMetadata\xea\x02\tAnton::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -1827,94 +2392,112 @@ func file_anton_v1_conversations_proto_rawDescGZIP() []byte {
 	return file_anton_v1_conversations_proto_rawDescData
 }
 
-var file_anton_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_anton_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_anton_v1_conversations_proto_goTypes = []any{
 	(*Conversation)(nil),                   // 0: anton.v1.Conversation
-	(*CreateConversationRequest)(nil),      // 1: anton.v1.CreateConversationRequest
-	(*SetConversationMetadataRequest)(nil), // 2: anton.v1.SetConversationMetadataRequest
-	(*ListItemsRequest)(nil),               // 3: anton.v1.ListItemsRequest
-	(*CreateItemsRequest)(nil),             // 4: anton.v1.CreateItemsRequest
-	(*GetItemRequest)(nil),                 // 5: anton.v1.GetItemRequest
-	(*DeleteItemRequest)(nil),              // 6: anton.v1.DeleteItemRequest
-	(*ListConversationsRequest)(nil),       // 7: anton.v1.ListConversationsRequest
-	(*ListConversationsResponse)(nil),      // 8: anton.v1.ListConversationsResponse
-	(*GetConversationRequest)(nil),         // 9: anton.v1.GetConversationRequest
-	(*ListMessagesRequest)(nil),            // 10: anton.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),           // 11: anton.v1.ListMessagesResponse
-	(*ConversationMessage)(nil),            // 12: anton.v1.ConversationMessage
-	(*UpdateConversationRequest)(nil),      // 13: anton.v1.UpdateConversationRequest
-	(*DeleteTurnRequest)(nil),              // 14: anton.v1.DeleteTurnRequest
-	(*DeleteTurnResponse)(nil),             // 15: anton.v1.DeleteTurnResponse
-	(*DeleteConversationRequest)(nil),      // 16: anton.v1.DeleteConversationRequest
-	(*DeleteConversationResponse)(nil),     // 17: anton.v1.DeleteConversationResponse
-	(*WatchConversationsRequest)(nil),      // 18: anton.v1.WatchConversationsRequest
-	(*ConversationEvent)(nil),              // 19: anton.v1.ConversationEvent
-	(*ConversationsSnapshot)(nil),          // 20: anton.v1.ConversationsSnapshot
-	(*ConversationChanged)(nil),            // 21: anton.v1.ConversationChanged
-	(*ConversationDeleted)(nil),            // 22: anton.v1.ConversationDeleted
-	(*TurnStarted)(nil),                    // 23: anton.v1.TurnStarted
-	(*TurnEnded)(nil),                      // 24: anton.v1.TurnEnded
-	(*TurnDeleted)(nil),                    // 25: anton.v1.TurnDeleted
-	nil,                                    // 26: anton.v1.Conversation.MetadataEntry
-	nil,                                    // 27: anton.v1.CreateConversationRequest.MetadataEntry
-	nil,                                    // 28: anton.v1.SetConversationMetadataRequest.MetadataEntry
-	(*Connection)(nil),                     // 29: anton.v1.Connection
-	(*InputItem)(nil),                      // 30: anton.v1.InputItem
-	(*ResponseEvent)(nil),                  // 31: anton.v1.ResponseEvent
-	(*structpb.ListValue)(nil),             // 32: google.protobuf.ListValue
-	(*ListItemsResponse)(nil),              // 33: anton.v1.ListItemsResponse
-	(*Item)(nil),                           // 34: anton.v1.Item
+	(*ForkOrigin)(nil),                     // 1: anton.v1.ForkOrigin
+	(*ForkConversationRequest)(nil),        // 2: anton.v1.ForkConversationRequest
+	(*ListQueueRequest)(nil),               // 3: anton.v1.ListQueueRequest
+	(*ListQueueResponse)(nil),              // 4: anton.v1.ListQueueResponse
+	(*QueuedRequest)(nil),                  // 5: anton.v1.QueuedRequest
+	(*TakeBackQueuedRequest)(nil),          // 6: anton.v1.TakeBackQueuedRequest
+	(*TakeBackQueuedResponse)(nil),         // 7: anton.v1.TakeBackQueuedResponse
+	(*ResumeQueueRequest)(nil),             // 8: anton.v1.ResumeQueueRequest
+	(*CreateConversationRequest)(nil),      // 9: anton.v1.CreateConversationRequest
+	(*SetConversationMetadataRequest)(nil), // 10: anton.v1.SetConversationMetadataRequest
+	(*ListItemsRequest)(nil),               // 11: anton.v1.ListItemsRequest
+	(*CreateItemsRequest)(nil),             // 12: anton.v1.CreateItemsRequest
+	(*GetItemRequest)(nil),                 // 13: anton.v1.GetItemRequest
+	(*DeleteItemRequest)(nil),              // 14: anton.v1.DeleteItemRequest
+	(*ListConversationsRequest)(nil),       // 15: anton.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil),      // 16: anton.v1.ListConversationsResponse
+	(*GetConversationRequest)(nil),         // 17: anton.v1.GetConversationRequest
+	(*ListMessagesRequest)(nil),            // 18: anton.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),           // 19: anton.v1.ListMessagesResponse
+	(*ConversationMessage)(nil),            // 20: anton.v1.ConversationMessage
+	(*UpdateConversationRequest)(nil),      // 21: anton.v1.UpdateConversationRequest
+	(*DeleteTurnRequest)(nil),              // 22: anton.v1.DeleteTurnRequest
+	(*DeleteTurnResponse)(nil),             // 23: anton.v1.DeleteTurnResponse
+	(*DeleteConversationRequest)(nil),      // 24: anton.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil),     // 25: anton.v1.DeleteConversationResponse
+	(*WatchConversationsRequest)(nil),      // 26: anton.v1.WatchConversationsRequest
+	(*ConversationEvent)(nil),              // 27: anton.v1.ConversationEvent
+	(*ConversationsSnapshot)(nil),          // 28: anton.v1.ConversationsSnapshot
+	(*ConversationChanged)(nil),            // 29: anton.v1.ConversationChanged
+	(*ConversationDeleted)(nil),            // 30: anton.v1.ConversationDeleted
+	(*TurnStarted)(nil),                    // 31: anton.v1.TurnStarted
+	(*TurnEnded)(nil),                      // 32: anton.v1.TurnEnded
+	(*TurnDeleted)(nil),                    // 33: anton.v1.TurnDeleted
+	nil,                                    // 34: anton.v1.Conversation.MetadataEntry
+	nil,                                    // 35: anton.v1.CreateConversationRequest.MetadataEntry
+	nil,                                    // 36: anton.v1.SetConversationMetadataRequest.MetadataEntry
+	(*Connection)(nil),                     // 37: anton.v1.Connection
+	(*InputItem)(nil),                      // 38: anton.v1.InputItem
+	(*ResponseEvent)(nil),                  // 39: anton.v1.ResponseEvent
+	(*structpb.ListValue)(nil),             // 40: google.protobuf.ListValue
+	(*ListItemsResponse)(nil),              // 41: anton.v1.ListItemsResponse
+	(*Item)(nil),                           // 42: anton.v1.Item
 }
 var file_anton_v1_conversations_proto_depIdxs = []int32{
-	29, // 0: anton.v1.Conversation.disabled_connections:type_name -> anton.v1.Connection
-	26, // 1: anton.v1.Conversation.metadata:type_name -> anton.v1.Conversation.MetadataEntry
-	30, // 2: anton.v1.CreateConversationRequest.items:type_name -> anton.v1.InputItem
-	27, // 3: anton.v1.CreateConversationRequest.metadata:type_name -> anton.v1.CreateConversationRequest.MetadataEntry
-	28, // 4: anton.v1.SetConversationMetadataRequest.metadata:type_name -> anton.v1.SetConversationMetadataRequest.MetadataEntry
-	30, // 5: anton.v1.CreateItemsRequest.items:type_name -> anton.v1.InputItem
-	0,  // 6: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
-	12, // 7: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
-	31, // 8: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
-	32, // 9: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
-	20, // 10: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
-	21, // 11: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
-	22, // 12: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
-	23, // 13: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
-	24, // 14: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
-	25, // 15: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
-	0,  // 16: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
-	0,  // 17: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
-	7,  // 18: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
-	9,  // 19: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
-	1,  // 20: anton.v1.ConversationsService.CreateConversation:input_type -> anton.v1.CreateConversationRequest
-	2,  // 21: anton.v1.ConversationsService.SetConversationMetadata:input_type -> anton.v1.SetConversationMetadataRequest
-	3,  // 22: anton.v1.ConversationsService.ListItems:input_type -> anton.v1.ListItemsRequest
-	4,  // 23: anton.v1.ConversationsService.CreateItems:input_type -> anton.v1.CreateItemsRequest
-	5,  // 24: anton.v1.ConversationsService.GetItem:input_type -> anton.v1.GetItemRequest
-	6,  // 25: anton.v1.ConversationsService.DeleteItem:input_type -> anton.v1.DeleteItemRequest
-	10, // 26: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
-	13, // 27: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
-	14, // 28: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
-	16, // 29: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
-	18, // 30: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
-	8,  // 31: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
-	0,  // 32: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
-	0,  // 33: anton.v1.ConversationsService.CreateConversation:output_type -> anton.v1.Conversation
-	0,  // 34: anton.v1.ConversationsService.SetConversationMetadata:output_type -> anton.v1.Conversation
-	33, // 35: anton.v1.ConversationsService.ListItems:output_type -> anton.v1.ListItemsResponse
-	33, // 36: anton.v1.ConversationsService.CreateItems:output_type -> anton.v1.ListItemsResponse
-	34, // 37: anton.v1.ConversationsService.GetItem:output_type -> anton.v1.Item
-	0,  // 38: anton.v1.ConversationsService.DeleteItem:output_type -> anton.v1.Conversation
-	11, // 39: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
-	0,  // 40: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
-	15, // 41: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
-	17, // 42: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
-	19, // 43: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
-	31, // [31:44] is the sub-list for method output_type
-	18, // [18:31] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	37, // 0: anton.v1.Conversation.disabled_connections:type_name -> anton.v1.Connection
+	34, // 1: anton.v1.Conversation.metadata:type_name -> anton.v1.Conversation.MetadataEntry
+	1,  // 2: anton.v1.Conversation.forked_from:type_name -> anton.v1.ForkOrigin
+	5,  // 3: anton.v1.ListQueueResponse.queue:type_name -> anton.v1.QueuedRequest
+	38, // 4: anton.v1.CreateConversationRequest.items:type_name -> anton.v1.InputItem
+	35, // 5: anton.v1.CreateConversationRequest.metadata:type_name -> anton.v1.CreateConversationRequest.MetadataEntry
+	36, // 6: anton.v1.SetConversationMetadataRequest.metadata:type_name -> anton.v1.SetConversationMetadataRequest.MetadataEntry
+	38, // 7: anton.v1.CreateItemsRequest.items:type_name -> anton.v1.InputItem
+	0,  // 8: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
+	20, // 9: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
+	39, // 10: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
+	40, // 11: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
+	28, // 12: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
+	29, // 13: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
+	30, // 14: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
+	31, // 15: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
+	32, // 16: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
+	33, // 17: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
+	0,  // 18: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
+	0,  // 19: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
+	15, // 20: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
+	17, // 21: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
+	9,  // 22: anton.v1.ConversationsService.CreateConversation:input_type -> anton.v1.CreateConversationRequest
+	10, // 23: anton.v1.ConversationsService.SetConversationMetadata:input_type -> anton.v1.SetConversationMetadataRequest
+	11, // 24: anton.v1.ConversationsService.ListItems:input_type -> anton.v1.ListItemsRequest
+	12, // 25: anton.v1.ConversationsService.CreateItems:input_type -> anton.v1.CreateItemsRequest
+	13, // 26: anton.v1.ConversationsService.GetItem:input_type -> anton.v1.GetItemRequest
+	14, // 27: anton.v1.ConversationsService.DeleteItem:input_type -> anton.v1.DeleteItemRequest
+	18, // 28: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
+	21, // 29: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
+	22, // 30: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
+	24, // 31: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
+	2,  // 32: anton.v1.ConversationsService.ForkConversation:input_type -> anton.v1.ForkConversationRequest
+	3,  // 33: anton.v1.ConversationsService.ListQueue:input_type -> anton.v1.ListQueueRequest
+	6,  // 34: anton.v1.ConversationsService.TakeBackQueued:input_type -> anton.v1.TakeBackQueuedRequest
+	8,  // 35: anton.v1.ConversationsService.ResumeQueue:input_type -> anton.v1.ResumeQueueRequest
+	26, // 36: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
+	16, // 37: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
+	0,  // 38: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
+	0,  // 39: anton.v1.ConversationsService.CreateConversation:output_type -> anton.v1.Conversation
+	0,  // 40: anton.v1.ConversationsService.SetConversationMetadata:output_type -> anton.v1.Conversation
+	41, // 41: anton.v1.ConversationsService.ListItems:output_type -> anton.v1.ListItemsResponse
+	41, // 42: anton.v1.ConversationsService.CreateItems:output_type -> anton.v1.ListItemsResponse
+	42, // 43: anton.v1.ConversationsService.GetItem:output_type -> anton.v1.Item
+	0,  // 44: anton.v1.ConversationsService.DeleteItem:output_type -> anton.v1.Conversation
+	19, // 45: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
+	0,  // 46: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
+	23, // 47: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
+	25, // 48: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
+	0,  // 49: anton.v1.ConversationsService.ForkConversation:output_type -> anton.v1.Conversation
+	4,  // 50: anton.v1.ConversationsService.ListQueue:output_type -> anton.v1.ListQueueResponse
+	7,  // 51: anton.v1.ConversationsService.TakeBackQueued:output_type -> anton.v1.TakeBackQueuedResponse
+	4,  // 52: anton.v1.ConversationsService.ResumeQueue:output_type -> anton.v1.ListQueueResponse
+	27, // 53: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
+	37, // [37:54] is the sub-list for method output_type
+	20, // [20:37] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_conversations_proto_init() }
@@ -1925,7 +2508,7 @@ func file_anton_v1_conversations_proto_init() {
 	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
 	file_anton_v1_responses_proto_init()
-	file_anton_v1_conversations_proto_msgTypes[19].OneofWrappers = []any{
+	file_anton_v1_conversations_proto_msgTypes[27].OneofWrappers = []any{
 		(*ConversationEvent_Snapshot)(nil),
 		(*ConversationEvent_Changed)(nil),
 		(*ConversationEvent_Deleted)(nil),
@@ -1939,7 +2522,7 @@ func file_anton_v1_conversations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_conversations_proto_rawDesc), len(file_anton_v1_conversations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,10 @@ const (
 	ConversationsService_UpdateConversation_FullMethodName      = "/anton.v1.ConversationsService/UpdateConversation"
 	ConversationsService_DeleteTurn_FullMethodName              = "/anton.v1.ConversationsService/DeleteTurn"
 	ConversationsService_DeleteConversation_FullMethodName      = "/anton.v1.ConversationsService/DeleteConversation"
+	ConversationsService_ForkConversation_FullMethodName        = "/anton.v1.ConversationsService/ForkConversation"
+	ConversationsService_ListQueue_FullMethodName               = "/anton.v1.ConversationsService/ListQueue"
+	ConversationsService_TakeBackQueued_FullMethodName          = "/anton.v1.ConversationsService/TakeBackQueued"
+	ConversationsService_ResumeQueue_FullMethodName             = "/anton.v1.ConversationsService/ResumeQueue"
 	ConversationsService_WatchConversations_FullMethodName      = "/anton.v1.ConversationsService/WatchConversations"
 )
 
@@ -64,6 +68,18 @@ type ConversationsServiceClient interface {
 	DeleteTurn(ctx context.Context, in *DeleteTurnRequest, opts ...grpc.CallOption) (*DeleteTurnResponse, error)
 	// Deletes a conversation and all it holds, stopping a running turn.
 	DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error)
+	// Copies a conversation up to and with one of its turns, whatever came of it.
+	// The original stays as it is.
+	// Errors: FAILED_PRECONDITION if that turn runs.
+	ForkConversation(ctx context.Context, in *ForkConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Lists the requests that wait in a conversation, in the order in which they
+	// will have their turn.
+	ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
+	// Takes a request back before it has begun.
+	// Errors: NOT_FOUND once it has.
+	TakeBackQueued(ctx context.Context, in *TakeBackQueuedRequest, opts ...grpc.CallOption) (*TakeBackQueuedResponse, error)
+	// Lets the requests that are held have their turns.
+	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
 	// Streams changes of conversations. The first event is a snapshot of those
 	// that exist; with a cursor that still holds, the stream goes on after it
 	// instead. A cursor that no longer holds is answered with truncated set and
@@ -199,6 +215,46 @@ func (c *conversationsServiceClient) DeleteConversation(ctx context.Context, in 
 	return out, nil
 }
 
+func (c *conversationsServiceClient) ForkConversation(ctx context.Context, in *ForkConversationRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationsService_ForkConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueueResponse)
+	err := c.cc.Invoke(ctx, ConversationsService_ListQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) TakeBackQueued(ctx context.Context, in *TakeBackQueuedRequest, opts ...grpc.CallOption) (*TakeBackQueuedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeBackQueuedResponse)
+	err := c.cc.Invoke(ctx, ConversationsService_TakeBackQueued_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationsServiceClient) ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueueResponse)
+	err := c.cc.Invoke(ctx, ConversationsService_ResumeQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *conversationsServiceClient) WatchConversations(ctx context.Context, in *WatchConversationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ConversationEvent], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &ConversationsService_ServiceDesc.Streams[0], ConversationsService_WatchConversations_FullMethodName, cOpts...)
@@ -248,6 +304,18 @@ type ConversationsServiceServer interface {
 	DeleteTurn(context.Context, *DeleteTurnRequest) (*DeleteTurnResponse, error)
 	// Deletes a conversation and all it holds, stopping a running turn.
 	DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error)
+	// Copies a conversation up to and with one of its turns, whatever came of it.
+	// The original stays as it is.
+	// Errors: FAILED_PRECONDITION if that turn runs.
+	ForkConversation(context.Context, *ForkConversationRequest) (*Conversation, error)
+	// Lists the requests that wait in a conversation, in the order in which they
+	// will have their turn.
+	ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error)
+	// Takes a request back before it has begun.
+	// Errors: NOT_FOUND once it has.
+	TakeBackQueued(context.Context, *TakeBackQueuedRequest) (*TakeBackQueuedResponse, error)
+	// Lets the requests that are held have their turns.
+	ResumeQueue(context.Context, *ResumeQueueRequest) (*ListQueueResponse, error)
 	// Streams changes of conversations. The first event is a snapshot of those
 	// that exist; with a cursor that still holds, the stream goes on after it
 	// instead. A cursor that no longer holds is answered with truncated set and
@@ -298,6 +366,18 @@ func (UnimplementedConversationsServiceServer) DeleteTurn(context.Context, *Dele
 }
 func (UnimplementedConversationsServiceServer) DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteConversation not implemented")
+}
+func (UnimplementedConversationsServiceServer) ForkConversation(context.Context, *ForkConversationRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForkConversation not implemented")
+}
+func (UnimplementedConversationsServiceServer) ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQueue not implemented")
+}
+func (UnimplementedConversationsServiceServer) TakeBackQueued(context.Context, *TakeBackQueuedRequest) (*TakeBackQueuedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeBackQueued not implemented")
+}
+func (UnimplementedConversationsServiceServer) ResumeQueue(context.Context, *ResumeQueueRequest) (*ListQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeQueue not implemented")
 }
 func (UnimplementedConversationsServiceServer) WatchConversations(*WatchConversationsRequest, grpc.ServerStreamingServer[ConversationEvent]) error {
 	return status.Error(codes.Unimplemented, "method WatchConversations not implemented")
@@ -539,6 +619,78 @@ func _ConversationsService_DeleteConversation_Handler(srv interface{}, ctx conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConversationsService_ForkConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForkConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).ForkConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_ForkConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).ForkConversation(ctx, req.(*ForkConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_ListQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).ListQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_ListQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).ListQueue(ctx, req.(*ListQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_TakeBackQueued_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeBackQueuedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).TakeBackQueued(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_TakeBackQueued_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).TakeBackQueued(ctx, req.(*TakeBackQueuedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationsService_ResumeQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationsServiceServer).ResumeQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationsService_ResumeQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationsServiceServer).ResumeQueue(ctx, req.(*ResumeQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ConversationsService_WatchConversations_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchConversationsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -604,6 +756,22 @@ var ConversationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteConversation",
 			Handler:    _ConversationsService_DeleteConversation_Handler,
+		},
+		{
+			MethodName: "ForkConversation",
+			Handler:    _ConversationsService_ForkConversation_Handler,
+		},
+		{
+			MethodName: "ListQueue",
+			Handler:    _ConversationsService_ListQueue_Handler,
+		},
+		{
+			MethodName: "TakeBackQueued",
+			Handler:    _ConversationsService_TakeBackQueued_Handler,
+		},
+		{
+			MethodName: "ResumeQueue",
+			Handler:    _ConversationsService_ResumeQueue_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -569,7 +569,7 @@ type Response struct {
 	CreatedAt float64 `protobuf:"fixed64,3,opt,name=created_at,json=createdAt" json:"created_at,omitempty"`
 	// Seconds since 1970; 0 while it runs.
 	CompletedAt float64 `protobuf:"fixed64,4,opt,name=completed_at,json=completedAt" json:"completed_at,omitempty"`
-	// in_progress, completed, incomplete, failed or cancelled.
+	// queued, in_progress, completed, incomplete, failed or cancelled.
 	Status string        `protobuf:"bytes,5,opt,name=status" json:"status,omitempty"`
 	Model  string        `protobuf:"bytes,6,opt,name=model" json:"model,omitempty"`
 	Output []*OutputItem `protobuf:"bytes,7,rep,name=output" json:"output,omitempty"`
@@ -764,7 +764,8 @@ type RequestOptions struct {
 	User string `protobuf:"bytes,10,opt,name=user" json:"user,omitempty"`
 	// At most 16 texts that end the answer before them.
 	Stop []string `protobuf:"bytes,11,rep,name=stop" json:"stop,omitempty"`
-	// auto or disabled (or empty); what a model is shown does not depend on it yet.
+	// auto (or empty): older messages are left out for a summary when they are more
+	// than the model takes; disabled: the response fails then.
 	Truncation    string `protobuf:"bytes,12,opt,name=truncation" json:"truncation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1846,7 +1847,14 @@ type Thought struct {
 	// Rendered.
 	Response *Response `protobuf:"bytes,10,opt,name=response" json:"response,omitempty"`
 	// Of thought.scratchpad.result: ok, error or timeout.
-	CellStatus    string `protobuf:"bytes,11,opt,name=cell_status,json=cellStatus" json:"cell_status,omitempty"`
+	CellStatus string `protobuf:"bytes,11,opt,name=cell_status,json=cellStatus" json:"cell_status,omitempty"`
+	// Of thought.context_compacted.
+	Compaction *Compaction `protobuf:"bytes,12,opt,name=compaction" json:"compaction,omitempty"`
+	// Of thought.steered, whose content is what the user said: the queue_id that
+	// it had.
+	QueueId string `protobuf:"bytes,13,opt,name=queue_id,json=queueId" json:"queue_id,omitempty"`
+	// Of thought.recall.end: what was found.
+	Hits          []*RecallHit `protobuf:"bytes,14,rep,name=hits" json:"hits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1958,6 +1966,190 @@ func (x *Thought) GetCellStatus() string {
 	return ""
 }
 
+func (x *Thought) GetCompaction() *Compaction {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
+}
+
+func (x *Thought) GetQueueId() string {
+	if x != nil {
+		return x.QueueId
+	}
+	return ""
+}
+
+func (x *Thought) GetHits() []*RecallHit {
+	if x != nil {
+		return x.Hits
+	}
+	return nil
+}
+
+// RecallHit is something that the agent has looked up.
+type RecallHit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// memory, conversation, room or skill.
+	Source string `protobuf:"bytes,1,opt,name=source" json:"source,omitempty"`
+	// ISO 8601 in UTC; empty if it is not known.
+	Ts string `protobuf:"bytes,2,opt,name=ts" json:"ts,omitempty"`
+	// user, assistant, or who wrote it.
+	Role    string `protobuf:"bytes,3,opt,name=role" json:"role,omitempty"`
+	Content string `protobuf:"bytes,4,opt,name=content" json:"content,omitempty"`
+	// Conversation or room that it is from; empty without one.
+	Session string `protobuf:"bytes,5,opt,name=session" json:"session,omitempty"`
+	// Of the entry, turn or message, or the label of the skill.
+	Id            string `protobuf:"bytes,6,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallHit) Reset() {
+	*x = RecallHit{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallHit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallHit) ProtoMessage() {}
+
+func (x *RecallHit) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallHit.ProtoReflect.Descriptor instead.
+func (*RecallHit) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RecallHit) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RecallHit) GetTs() string {
+	if x != nil {
+		return x.Ts
+	}
+	return ""
+}
+
+func (x *RecallHit) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RecallHit) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *RecallHit) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *RecallHit) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Compaction says what a model is not shown any more. What is stored stays whole.
+type Compaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages that a summary stands for from now on.
+	MessagesDropped int32 `protobuf:"varint,1,opt,name=messages_dropped,json=messagesDropped" json:"messages_dropped,omitempty"`
+	// Of the request, about.
+	TokensBefore int32 `protobuf:"varint,2,opt,name=tokens_before,json=tokensBefore" json:"tokens_before,omitempty"`
+	TokensAfter  int32 `protobuf:"varint,3,opt,name=tokens_after,json=tokensAfter" json:"tokens_after,omitempty"`
+	// summary (by a model), extract (cut out of the messages), or truncate (and
+	// long results of tools were shortened).
+	Method        string `protobuf:"bytes,4,opt,name=method" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compaction) Reset() {
+	*x = Compaction{}
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compaction) ProtoMessage() {}
+
+func (x *Compaction) ProtoReflect() protoreflect.Message {
+	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
+func (*Compaction) Descriptor() ([]byte, []int) {
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Compaction) GetMessagesDropped() int32 {
+	if x != nil {
+		return x.MessagesDropped
+	}
+	return 0
+}
+
+func (x *Compaction) GetTokensBefore() int32 {
+	if x != nil {
+		return x.TokensBefore
+	}
+	return 0
+}
+
+func (x *Compaction) GetTokensAfter() int32 {
+	if x != nil {
+		return x.TokensAfter
+	}
+	return 0
+}
+
+func (x *Compaction) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
 type OutputItemAdded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OutputIndex   int32                  `protobuf:"varint,1,opt,name=output_index,json=outputIndex" json:"output_index,omitempty"`
@@ -1968,7 +2160,7 @@ type OutputItemAdded struct {
 
 func (x *OutputItemAdded) Reset() {
 	*x = OutputItemAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2172,7 @@ func (x *OutputItemAdded) String() string {
 func (*OutputItemAdded) ProtoMessage() {}
 
 func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[18]
+	mi := &file_anton_v1_response_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2185,7 @@ func (x *OutputItemAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemAdded.ProtoReflect.Descriptor instead.
 func (*OutputItemAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{18}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OutputItemAdded) GetOutputIndex() int32 {
@@ -2021,7 +2213,7 @@ type OutputItemDone struct {
 
 func (x *OutputItemDone) Reset() {
 	*x = OutputItemDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2225,7 @@ func (x *OutputItemDone) String() string {
 func (*OutputItemDone) ProtoMessage() {}
 
 func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[19]
+	mi := &file_anton_v1_response_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2238,7 @@ func (x *OutputItemDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputItemDone.ProtoReflect.Descriptor instead.
 func (*OutputItemDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{19}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OutputItemDone) GetOutputIndex() int32 {
@@ -2075,7 +2267,7 @@ type ContentPartAdded struct {
 
 func (x *ContentPartAdded) Reset() {
 	*x = ContentPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2279,7 @@ func (x *ContentPartAdded) String() string {
 func (*ContentPartAdded) ProtoMessage() {}
 
 func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[20]
+	mi := &file_anton_v1_response_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2292,7 @@ func (x *ContentPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartAdded.ProtoReflect.Descriptor instead.
 func (*ContentPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{20}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContentPartAdded) GetOutputIndex() int32 {
@@ -2138,7 +2330,7 @@ type ContentPartDone struct {
 
 func (x *ContentPartDone) Reset() {
 	*x = ContentPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2342,7 @@ func (x *ContentPartDone) String() string {
 func (*ContentPartDone) ProtoMessage() {}
 
 func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[21]
+	mi := &file_anton_v1_response_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2355,7 @@ func (x *ContentPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartDone.ProtoReflect.Descriptor instead.
 func (*ContentPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{21}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ContentPartDone) GetOutputIndex() int32 {
@@ -2210,7 +2402,7 @@ type OutputTextDelta struct {
 
 func (x *OutputTextDelta) Reset() {
 	*x = OutputTextDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2414,7 @@ func (x *OutputTextDelta) String() string {
 func (*OutputTextDelta) ProtoMessage() {}
 
 func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[22]
+	mi := &file_anton_v1_response_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2427,7 @@ func (x *OutputTextDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDelta.ProtoReflect.Descriptor instead.
 func (*OutputTextDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{22}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutputTextDelta) GetOutputIndex() int32 {
@@ -2287,7 +2479,7 @@ type OutputTextDone struct {
 
 func (x *OutputTextDone) Reset() {
 	*x = OutputTextDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2491,7 @@ func (x *OutputTextDone) String() string {
 func (*OutputTextDone) ProtoMessage() {}
 
 func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[23]
+	mi := &file_anton_v1_response_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2504,7 @@ func (x *OutputTextDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputTextDone.ProtoReflect.Descriptor instead.
 func (*OutputTextDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{23}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutputTextDone) GetOutputIndex() int32 {
@@ -2354,7 +2546,7 @@ type ReasoningPartAdded struct {
 
 func (x *ReasoningPartAdded) Reset() {
 	*x = ReasoningPartAdded{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2558,7 @@ func (x *ReasoningPartAdded) String() string {
 func (*ReasoningPartAdded) ProtoMessage() {}
 
 func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[24]
+	mi := &file_anton_v1_response_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2571,7 @@ func (x *ReasoningPartAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartAdded.ProtoReflect.Descriptor instead.
 func (*ReasoningPartAdded) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{24}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReasoningPartAdded) GetOutputIndex() int32 {
@@ -2409,7 +2601,7 @@ type ReasoningPartDone struct {
 
 func (x *ReasoningPartDone) Reset() {
 	*x = ReasoningPartDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2613,7 @@ func (x *ReasoningPartDone) String() string {
 func (*ReasoningPartDone) ProtoMessage() {}
 
 func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[25]
+	mi := &file_anton_v1_response_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2626,7 @@ func (x *ReasoningPartDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningPartDone.ProtoReflect.Descriptor instead.
 func (*ReasoningPartDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{25}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReasoningPartDone) GetOutputIndex() int32 {
@@ -2470,7 +2662,7 @@ type ReasoningDelta struct {
 
 func (x *ReasoningDelta) Reset() {
 	*x = ReasoningDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2674,7 @@ func (x *ReasoningDelta) String() string {
 func (*ReasoningDelta) ProtoMessage() {}
 
 func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[26]
+	mi := &file_anton_v1_response_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2687,7 @@ func (x *ReasoningDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDelta.ProtoReflect.Descriptor instead.
 func (*ReasoningDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{26}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReasoningDelta) GetOutputIndex() int32 {
@@ -2532,7 +2724,7 @@ type ReasoningDone struct {
 
 func (x *ReasoningDone) Reset() {
 	*x = ReasoningDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2736,7 @@ func (x *ReasoningDone) String() string {
 func (*ReasoningDone) ProtoMessage() {}
 
 func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[27]
+	mi := &file_anton_v1_response_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2749,7 @@ func (x *ReasoningDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningDone.ProtoReflect.Descriptor instead.
 func (*ReasoningDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{27}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReasoningDone) GetOutputIndex() int32 {
@@ -2593,7 +2785,7 @@ type ToolArgumentsDelta struct {
 
 func (x *ToolArgumentsDelta) Reset() {
 	*x = ToolArgumentsDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2797,7 @@ func (x *ToolArgumentsDelta) String() string {
 func (*ToolArgumentsDelta) ProtoMessage() {}
 
 func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[28]
+	mi := &file_anton_v1_response_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2810,7 @@ func (x *ToolArgumentsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDelta.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{28}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ToolArgumentsDelta) GetOutputIndex() int32 {
@@ -2655,7 +2847,7 @@ type ToolArgumentsDone struct {
 
 func (x *ToolArgumentsDone) Reset() {
 	*x = ToolArgumentsDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2859,7 @@ func (x *ToolArgumentsDone) String() string {
 func (*ToolArgumentsDone) ProtoMessage() {}
 
 func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[29]
+	mi := &file_anton_v1_response_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2872,7 @@ func (x *ToolArgumentsDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolArgumentsDone.ProtoReflect.Descriptor instead.
 func (*ToolArgumentsDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{29}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ToolArgumentsDone) GetOutputIndex() int32 {
@@ -2716,7 +2908,7 @@ type FunctionArgumentsDelta struct {
 
 func (x *FunctionArgumentsDelta) Reset() {
 	*x = FunctionArgumentsDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2920,7 @@ func (x *FunctionArgumentsDelta) String() string {
 func (*FunctionArgumentsDelta) ProtoMessage() {}
 
 func (x *FunctionArgumentsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[30]
+	mi := &file_anton_v1_response_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2933,7 @@ func (x *FunctionArgumentsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionArgumentsDelta.ProtoReflect.Descriptor instead.
 func (*FunctionArgumentsDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{30}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FunctionArgumentsDelta) GetOutputIndex() int32 {
@@ -2780,7 +2972,7 @@ type FunctionArgumentsDone struct {
 
 func (x *FunctionArgumentsDone) Reset() {
 	*x = FunctionArgumentsDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[31]
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2984,7 @@ func (x *FunctionArgumentsDone) String() string {
 func (*FunctionArgumentsDone) ProtoMessage() {}
 
 func (x *FunctionArgumentsDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[31]
+	mi := &file_anton_v1_response_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2997,7 @@ func (x *FunctionArgumentsDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionArgumentsDone.ProtoReflect.Descriptor instead.
 func (*FunctionArgumentsDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{31}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FunctionArgumentsDone) GetOutputIndex() int32 {
@@ -2847,7 +3039,7 @@ type CodeInProgress struct {
 
 func (x *CodeInProgress) Reset() {
 	*x = CodeInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +3051,7 @@ func (x *CodeInProgress) String() string {
 func (*CodeInProgress) ProtoMessage() {}
 
 func (x *CodeInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[32]
+	mi := &file_anton_v1_response_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +3064,7 @@ func (x *CodeInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeInProgress.ProtoReflect.Descriptor instead.
 func (*CodeInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{32}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CodeInProgress) GetOutputIndex() int32 {
@@ -2901,7 +3093,7 @@ type CodeDelta struct {
 
 func (x *CodeDelta) Reset() {
 	*x = CodeDelta{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2913,7 +3105,7 @@ func (x *CodeDelta) String() string {
 func (*CodeDelta) ProtoMessage() {}
 
 func (x *CodeDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[33]
+	mi := &file_anton_v1_response_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +3118,7 @@ func (x *CodeDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeDelta.ProtoReflect.Descriptor instead.
 func (*CodeDelta) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{33}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CodeDelta) GetOutputIndex() int32 {
@@ -2963,7 +3155,7 @@ type CodeDone struct {
 
 func (x *CodeDone) Reset() {
 	*x = CodeDone{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3167,7 @@ func (x *CodeDone) String() string {
 func (*CodeDone) ProtoMessage() {}
 
 func (x *CodeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[34]
+	mi := &file_anton_v1_response_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3180,7 @@ func (x *CodeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeDone.ProtoReflect.Descriptor instead.
 func (*CodeDone) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{34}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CodeDone) GetOutputIndex() int32 {
@@ -3023,7 +3215,7 @@ type CodeInterpreting struct {
 
 func (x *CodeInterpreting) Reset() {
 	*x = CodeInterpreting{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	mi := &file_anton_v1_response_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3227,7 @@ func (x *CodeInterpreting) String() string {
 func (*CodeInterpreting) ProtoMessage() {}
 
 func (x *CodeInterpreting) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[35]
+	mi := &file_anton_v1_response_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3240,7 @@ func (x *CodeInterpreting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeInterpreting.ProtoReflect.Descriptor instead.
 func (*CodeInterpreting) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{35}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CodeInterpreting) GetOutputIndex() int32 {
@@ -3078,7 +3270,7 @@ type CodeCompleted struct {
 
 func (x *CodeCompleted) Reset() {
 	*x = CodeCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	mi := &file_anton_v1_response_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3282,7 @@ func (x *CodeCompleted) String() string {
 func (*CodeCompleted) ProtoMessage() {}
 
 func (x *CodeCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[36]
+	mi := &file_anton_v1_response_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3295,7 @@ func (x *CodeCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeCompleted.ProtoReflect.Descriptor instead.
 func (*CodeCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{36}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CodeCompleted) GetOutputIndex() int32 {
@@ -3138,7 +3330,7 @@ type ToolInProgress struct {
 
 func (x *ToolInProgress) Reset() {
 	*x = ToolInProgress{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[37]
+	mi := &file_anton_v1_response_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3342,7 @@ func (x *ToolInProgress) String() string {
 func (*ToolInProgress) ProtoMessage() {}
 
 func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[37]
+	mi := &file_anton_v1_response_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3355,7 @@ func (x *ToolInProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolInProgress.ProtoReflect.Descriptor instead.
 func (*ToolInProgress) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{37}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ToolInProgress) GetOutputIndex() int32 {
@@ -3193,7 +3385,7 @@ type ToolCompleted struct {
 
 func (x *ToolCompleted) Reset() {
 	*x = ToolCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[38]
+	mi := &file_anton_v1_response_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3397,7 @@ func (x *ToolCompleted) String() string {
 func (*ToolCompleted) ProtoMessage() {}
 
 func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[38]
+	mi := &file_anton_v1_response_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3410,7 @@ func (x *ToolCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCompleted.ProtoReflect.Descriptor instead.
 func (*ToolCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{38}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ToolCompleted) GetOutputIndex() int32 {
@@ -3254,7 +3446,7 @@ type ToolFailed struct {
 
 func (x *ToolFailed) Reset() {
 	*x = ToolFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[39]
+	mi := &file_anton_v1_response_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3458,7 @@ func (x *ToolFailed) String() string {
 func (*ToolFailed) ProtoMessage() {}
 
 func (x *ToolFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[39]
+	mi := &file_anton_v1_response_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3471,7 @@ func (x *ToolFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolFailed.ProtoReflect.Descriptor instead.
 func (*ToolFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{39}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ToolFailed) GetOutputIndex() int32 {
@@ -3314,7 +3506,7 @@ type ResponseCompleted struct {
 
 func (x *ResponseCompleted) Reset() {
 	*x = ResponseCompleted{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[40]
+	mi := &file_anton_v1_response_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3326,7 +3518,7 @@ func (x *ResponseCompleted) String() string {
 func (*ResponseCompleted) ProtoMessage() {}
 
 func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[40]
+	mi := &file_anton_v1_response_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3339,7 +3531,7 @@ func (x *ResponseCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseCompleted.ProtoReflect.Descriptor instead.
 func (*ResponseCompleted) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{40}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResponseCompleted) GetUsage() *Usage {
@@ -3369,7 +3561,7 @@ type ResponseIncomplete struct {
 
 func (x *ResponseIncomplete) Reset() {
 	*x = ResponseIncomplete{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[41]
+	mi := &file_anton_v1_response_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3381,7 +3573,7 @@ func (x *ResponseIncomplete) String() string {
 func (*ResponseIncomplete) ProtoMessage() {}
 
 func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[41]
+	mi := &file_anton_v1_response_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3394,7 +3586,7 @@ func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseIncomplete.ProtoReflect.Descriptor instead.
 func (*ResponseIncomplete) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{41}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResponseIncomplete) GetReason() string {
@@ -3430,7 +3622,7 @@ type ResponseFailed struct {
 
 func (x *ResponseFailed) Reset() {
 	*x = ResponseFailed{}
-	mi := &file_anton_v1_response_events_proto_msgTypes[42]
+	mi := &file_anton_v1_response_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3442,7 +3634,7 @@ func (x *ResponseFailed) String() string {
 func (*ResponseFailed) ProtoMessage() {}
 
 func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_anton_v1_response_events_proto_msgTypes[42]
+	mi := &file_anton_v1_response_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3455,7 +3647,7 @@ func (x *ResponseFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFailed.ProtoReflect.Descriptor instead.
 func (*ResponseFailed) Descriptor() ([]byte, []int) {
-	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{42}
+	return file_anton_v1_response_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ResponseFailed) GetError() *ResponseError {
@@ -3633,7 +3825,7 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\bresponse\x18\x02 \x01(\v2\x12.anton.v1.ResponseR\bresponse\x122\n" +
 	"\aoptions\x18\x03 \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\"D\n" +
 	"\x12ResponseInProgress\x12.\n" +
-	"\bresponse\x18\x01 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"\xe7\x02\n" +
+	"\bresponse\x18\x01 \x01(\v2\x12.anton.v1.ResponseR\bresponse\"\xe1\x03\n" +
 	"\aThought\x12!\n" +
 	"\fthought_role\x18\x01 \x01(\tR\vthoughtRole\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x14\n" +
@@ -3649,7 +3841,25 @@ const file_anton_v1_response_events_proto_rawDesc = "" +
 	"\bresponse\x18\n" +
 	" \x01(\v2\x12.anton.v1.ResponseR\bresponse\x12\x1f\n" +
 	"\vcell_status\x18\v \x01(\tR\n" +
-	"cellStatus\"^\n" +
+	"cellStatus\x124\n" +
+	"\n" +
+	"compaction\x18\f \x01(\v2\x14.anton.v1.CompactionR\n" +
+	"compaction\x12\x19\n" +
+	"\bqueue_id\x18\r \x01(\tR\aqueueId\x12'\n" +
+	"\x04hits\x18\x0e \x03(\v2\x13.anton.v1.RecallHitR\x04hits\"\x8b\x01\n" +
+	"\tRecallHit\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x0e\n" +
+	"\x02ts\x18\x02 \x01(\tR\x02ts\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x18\n" +
+	"\acontent\x18\x04 \x01(\tR\acontent\x12\x18\n" +
+	"\asession\x18\x05 \x01(\tR\asession\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id\"\x97\x01\n" +
+	"\n" +
+	"Compaction\x12)\n" +
+	"\x10messages_dropped\x18\x01 \x01(\x05R\x0fmessagesDropped\x12#\n" +
+	"\rtokens_before\x18\x02 \x01(\x05R\ftokensBefore\x12!\n" +
+	"\ftokens_after\x18\x03 \x01(\x05R\vtokensAfter\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\"^\n" +
 	"\x0fOutputItemAdded\x12!\n" +
 	"\foutput_index\x18\x01 \x01(\x05R\voutputIndex\x12(\n" +
 	"\x04item\x18\x02 \x01(\v2\x14.anton.v1.OutputItemR\x04item\"]\n" +
@@ -3763,7 +3973,7 @@ func file_anton_v1_response_events_proto_rawDescGZIP() []byte {
 	return file_anton_v1_response_events_proto_rawDescData
 }
 
-var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_anton_v1_response_events_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_anton_v1_response_events_proto_goTypes = []any{
 	(*ResponseEvent)(nil),          // 0: anton.v1.ResponseEvent
 	(*Response)(nil),               // 1: anton.v1.Response
@@ -3783,65 +3993,67 @@ var file_anton_v1_response_events_proto_goTypes = []any{
 	(*ResponseCreated)(nil),        // 15: anton.v1.ResponseCreated
 	(*ResponseInProgress)(nil),     // 16: anton.v1.ResponseInProgress
 	(*Thought)(nil),                // 17: anton.v1.Thought
-	(*OutputItemAdded)(nil),        // 18: anton.v1.OutputItemAdded
-	(*OutputItemDone)(nil),         // 19: anton.v1.OutputItemDone
-	(*ContentPartAdded)(nil),       // 20: anton.v1.ContentPartAdded
-	(*ContentPartDone)(nil),        // 21: anton.v1.ContentPartDone
-	(*OutputTextDelta)(nil),        // 22: anton.v1.OutputTextDelta
-	(*OutputTextDone)(nil),         // 23: anton.v1.OutputTextDone
-	(*ReasoningPartAdded)(nil),     // 24: anton.v1.ReasoningPartAdded
-	(*ReasoningPartDone)(nil),      // 25: anton.v1.ReasoningPartDone
-	(*ReasoningDelta)(nil),         // 26: anton.v1.ReasoningDelta
-	(*ReasoningDone)(nil),          // 27: anton.v1.ReasoningDone
-	(*ToolArgumentsDelta)(nil),     // 28: anton.v1.ToolArgumentsDelta
-	(*ToolArgumentsDone)(nil),      // 29: anton.v1.ToolArgumentsDone
-	(*FunctionArgumentsDelta)(nil), // 30: anton.v1.FunctionArgumentsDelta
-	(*FunctionArgumentsDone)(nil),  // 31: anton.v1.FunctionArgumentsDone
-	(*CodeInProgress)(nil),         // 32: anton.v1.CodeInProgress
-	(*CodeDelta)(nil),              // 33: anton.v1.CodeDelta
-	(*CodeDone)(nil),               // 34: anton.v1.CodeDone
-	(*CodeInterpreting)(nil),       // 35: anton.v1.CodeInterpreting
-	(*CodeCompleted)(nil),          // 36: anton.v1.CodeCompleted
-	(*ToolInProgress)(nil),         // 37: anton.v1.ToolInProgress
-	(*ToolCompleted)(nil),          // 38: anton.v1.ToolCompleted
-	(*ToolFailed)(nil),             // 39: anton.v1.ToolFailed
-	(*ResponseCompleted)(nil),      // 40: anton.v1.ResponseCompleted
-	(*ResponseIncomplete)(nil),     // 41: anton.v1.ResponseIncomplete
-	(*ResponseFailed)(nil),         // 42: anton.v1.ResponseFailed
-	nil,                            // 43: anton.v1.Response.MetadataEntry
+	(*RecallHit)(nil),              // 18: anton.v1.RecallHit
+	(*Compaction)(nil),             // 19: anton.v1.Compaction
+	(*OutputItemAdded)(nil),        // 20: anton.v1.OutputItemAdded
+	(*OutputItemDone)(nil),         // 21: anton.v1.OutputItemDone
+	(*ContentPartAdded)(nil),       // 22: anton.v1.ContentPartAdded
+	(*ContentPartDone)(nil),        // 23: anton.v1.ContentPartDone
+	(*OutputTextDelta)(nil),        // 24: anton.v1.OutputTextDelta
+	(*OutputTextDone)(nil),         // 25: anton.v1.OutputTextDone
+	(*ReasoningPartAdded)(nil),     // 26: anton.v1.ReasoningPartAdded
+	(*ReasoningPartDone)(nil),      // 27: anton.v1.ReasoningPartDone
+	(*ReasoningDelta)(nil),         // 28: anton.v1.ReasoningDelta
+	(*ReasoningDone)(nil),          // 29: anton.v1.ReasoningDone
+	(*ToolArgumentsDelta)(nil),     // 30: anton.v1.ToolArgumentsDelta
+	(*ToolArgumentsDone)(nil),      // 31: anton.v1.ToolArgumentsDone
+	(*FunctionArgumentsDelta)(nil), // 32: anton.v1.FunctionArgumentsDelta
+	(*FunctionArgumentsDone)(nil),  // 33: anton.v1.FunctionArgumentsDone
+	(*CodeInProgress)(nil),         // 34: anton.v1.CodeInProgress
+	(*CodeDelta)(nil),              // 35: anton.v1.CodeDelta
+	(*CodeDone)(nil),               // 36: anton.v1.CodeDone
+	(*CodeInterpreting)(nil),       // 37: anton.v1.CodeInterpreting
+	(*CodeCompleted)(nil),          // 38: anton.v1.CodeCompleted
+	(*ToolInProgress)(nil),         // 39: anton.v1.ToolInProgress
+	(*ToolCompleted)(nil),          // 40: anton.v1.ToolCompleted
+	(*ToolFailed)(nil),             // 41: anton.v1.ToolFailed
+	(*ResponseCompleted)(nil),      // 42: anton.v1.ResponseCompleted
+	(*ResponseIncomplete)(nil),     // 43: anton.v1.ResponseIncomplete
+	(*ResponseFailed)(nil),         // 44: anton.v1.ResponseFailed
+	nil,                            // 45: anton.v1.Response.MetadataEntry
 }
 var file_anton_v1_response_events_proto_depIdxs = []int32{
 	15, // 0: anton.v1.ResponseEvent.created:type_name -> anton.v1.ResponseCreated
 	16, // 1: anton.v1.ResponseEvent.in_progress:type_name -> anton.v1.ResponseInProgress
 	17, // 2: anton.v1.ResponseEvent.thought:type_name -> anton.v1.Thought
-	18, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
-	19, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
-	20, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
-	21, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
-	22, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
-	23, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
-	24, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
-	25, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
-	26, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
-	27, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
-	28, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
-	29, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
-	37, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
-	38, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
-	39, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
-	30, // 18: anton.v1.ResponseEvent.function_arguments_delta:type_name -> anton.v1.FunctionArgumentsDelta
-	31, // 19: anton.v1.ResponseEvent.function_arguments_done:type_name -> anton.v1.FunctionArgumentsDone
-	32, // 20: anton.v1.ResponseEvent.code_in_progress:type_name -> anton.v1.CodeInProgress
-	33, // 21: anton.v1.ResponseEvent.code_delta:type_name -> anton.v1.CodeDelta
-	34, // 22: anton.v1.ResponseEvent.code_done:type_name -> anton.v1.CodeDone
-	35, // 23: anton.v1.ResponseEvent.code_interpreting:type_name -> anton.v1.CodeInterpreting
-	36, // 24: anton.v1.ResponseEvent.code_completed:type_name -> anton.v1.CodeCompleted
-	40, // 25: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
-	41, // 26: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
-	42, // 27: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
+	20, // 3: anton.v1.ResponseEvent.output_item_added:type_name -> anton.v1.OutputItemAdded
+	21, // 4: anton.v1.ResponseEvent.output_item_done:type_name -> anton.v1.OutputItemDone
+	22, // 5: anton.v1.ResponseEvent.content_part_added:type_name -> anton.v1.ContentPartAdded
+	23, // 6: anton.v1.ResponseEvent.content_part_done:type_name -> anton.v1.ContentPartDone
+	24, // 7: anton.v1.ResponseEvent.output_text_delta:type_name -> anton.v1.OutputTextDelta
+	25, // 8: anton.v1.ResponseEvent.output_text_done:type_name -> anton.v1.OutputTextDone
+	26, // 9: anton.v1.ResponseEvent.reasoning_part_added:type_name -> anton.v1.ReasoningPartAdded
+	27, // 10: anton.v1.ResponseEvent.reasoning_part_done:type_name -> anton.v1.ReasoningPartDone
+	28, // 11: anton.v1.ResponseEvent.reasoning_delta:type_name -> anton.v1.ReasoningDelta
+	29, // 12: anton.v1.ResponseEvent.reasoning_done:type_name -> anton.v1.ReasoningDone
+	30, // 13: anton.v1.ResponseEvent.tool_arguments_delta:type_name -> anton.v1.ToolArgumentsDelta
+	31, // 14: anton.v1.ResponseEvent.tool_arguments_done:type_name -> anton.v1.ToolArgumentsDone
+	39, // 15: anton.v1.ResponseEvent.tool_in_progress:type_name -> anton.v1.ToolInProgress
+	40, // 16: anton.v1.ResponseEvent.tool_completed:type_name -> anton.v1.ToolCompleted
+	41, // 17: anton.v1.ResponseEvent.tool_failed:type_name -> anton.v1.ToolFailed
+	32, // 18: anton.v1.ResponseEvent.function_arguments_delta:type_name -> anton.v1.FunctionArgumentsDelta
+	33, // 19: anton.v1.ResponseEvent.function_arguments_done:type_name -> anton.v1.FunctionArgumentsDone
+	34, // 20: anton.v1.ResponseEvent.code_in_progress:type_name -> anton.v1.CodeInProgress
+	35, // 21: anton.v1.ResponseEvent.code_delta:type_name -> anton.v1.CodeDelta
+	36, // 22: anton.v1.ResponseEvent.code_done:type_name -> anton.v1.CodeDone
+	37, // 23: anton.v1.ResponseEvent.code_interpreting:type_name -> anton.v1.CodeInterpreting
+	38, // 24: anton.v1.ResponseEvent.code_completed:type_name -> anton.v1.CodeCompleted
+	42, // 25: anton.v1.ResponseEvent.completed:type_name -> anton.v1.ResponseCompleted
+	43, // 26: anton.v1.ResponseEvent.incomplete:type_name -> anton.v1.ResponseIncomplete
+	44, // 27: anton.v1.ResponseEvent.failed:type_name -> anton.v1.ResponseFailed
 	9,  // 28: anton.v1.Response.output:type_name -> anton.v1.OutputItem
 	7,  // 29: anton.v1.Response.error:type_name -> anton.v1.ResponseError
-	43, // 30: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
+	45, // 30: anton.v1.Response.metadata:type_name -> anton.v1.Response.MetadataEntry
 	8,  // 31: anton.v1.Response.usage:type_name -> anton.v1.Usage
 	2,  // 32: anton.v1.Response.options:type_name -> anton.v1.RequestOptions
 	3,  // 33: anton.v1.RequestOptions.tools:type_name -> anton.v1.FunctionTool
@@ -3857,20 +4069,22 @@ var file_anton_v1_response_events_proto_depIdxs = []int32{
 	2,  // 43: anton.v1.ResponseCreated.options:type_name -> anton.v1.RequestOptions
 	1,  // 44: anton.v1.ResponseInProgress.response:type_name -> anton.v1.Response
 	1,  // 45: anton.v1.Thought.response:type_name -> anton.v1.Response
-	9,  // 46: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
-	9,  // 47: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
-	8,  // 48: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
-	1,  // 49: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
-	8,  // 50: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
-	1,  // 51: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
-	7,  // 52: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
-	8,  // 53: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
-	1,  // 54: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	19, // 46: anton.v1.Thought.compaction:type_name -> anton.v1.Compaction
+	18, // 47: anton.v1.Thought.hits:type_name -> anton.v1.RecallHit
+	9,  // 48: anton.v1.OutputItemAdded.item:type_name -> anton.v1.OutputItem
+	9,  // 49: anton.v1.OutputItemDone.item:type_name -> anton.v1.OutputItem
+	8,  // 50: anton.v1.ResponseCompleted.usage:type_name -> anton.v1.Usage
+	1,  // 51: anton.v1.ResponseCompleted.response:type_name -> anton.v1.Response
+	8,  // 52: anton.v1.ResponseIncomplete.usage:type_name -> anton.v1.Usage
+	1,  // 53: anton.v1.ResponseIncomplete.response:type_name -> anton.v1.Response
+	7,  // 54: anton.v1.ResponseFailed.error:type_name -> anton.v1.ResponseError
+	8,  // 55: anton.v1.ResponseFailed.usage:type_name -> anton.v1.Usage
+	1,  // 56: anton.v1.ResponseFailed.response:type_name -> anton.v1.Response
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_response_events_proto_init() }
@@ -3921,7 +4135,7 @@ func file_anton_v1_response_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anton_v1_response_events_proto_rawDesc), len(file_anton_v1_response_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -53,6 +53,14 @@ type CreateResponseRequest struct {
 	IdempotencyKey string `protobuf:"bytes,13,opt,name=idempotency_key,json=idempotencyKey" json:"idempotency_key,omitempty"`
 	// Attachments that come with the last thing that the user says, at most 20.
 	AttachmentIds []string `protobuf:"bytes,14,rep,name=attachment_ids,json=attachmentIds" json:"attachment_ids,omitempty"`
+	// What becomes of the request while a turn runs in the conversation: reject
+	// (or empty), queue (it waits for its turn, through restarts), or steer (the
+	// running turn takes the user's words in between two calls of its tools; if it
+	// ends before, they are the next turn). See ConversationsService.ListQueue.
+	WhenBusy string `protobuf:"bytes,15,opt,name=when_busy,json=whenBusy" json:"when_busy,omitempty"`
+	// A new conversation is kept in memory alone: never listed, searched or on
+	// disk, and gone with the server.
+	Ephemeral     bool `protobuf:"varint,16,opt,name=ephemeral" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +191,20 @@ func (x *CreateResponseRequest) GetAttachmentIds() []string {
 		return x.AttachmentIds
 	}
 	return nil
+}
+
+func (x *CreateResponseRequest) GetWhenBusy() string {
+	if x != nil {
+		return x.WhenBusy
+	}
+	return ""
+}
+
+func (x *CreateResponseRequest) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
 }
 
 // InputItem is a message, or one of the things that can stand instead of it.
@@ -1445,7 +1467,7 @@ var File_anton_v1_responses_proto protoreflect.FileDescriptor
 
 const file_anton_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xc1\x05\n" +
+	"\x18anton/v1/responses.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x1cgoogle/api/annotations.proto\"\xfc\x05\n" +
 	"\x15CreateResponseRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12)\n" +
 	"\x05input\x18\x02 \x03(\v2\x13.anton.v1.InputItemR\x05input\x12\"\n" +
@@ -1461,7 +1483,9 @@ const file_anton_v1_responses_proto_rawDesc = "" +
 	"\x18has_disabled_connections\x18\v \x01(\bR\x16hasDisabledConnections\x122\n" +
 	"\aoptions\x18\f \x01(\v2\x18.anton.v1.RequestOptionsR\aoptions\x12'\n" +
 	"\x0fidempotency_key\x18\r \x01(\tR\x0eidempotencyKey\x12%\n" +
-	"\x0eattachment_ids\x18\x0e \x03(\tR\rattachmentIds\x1a;\n" +
+	"\x0eattachment_ids\x18\x0e \x03(\tR\rattachmentIds\x12\x1b\n" +
+	"\twhen_busy\x18\x0f \x01(\tR\bwhenBusy\x12\x1c\n" +
+	"\tephemeral\x18\x10 \x01(\bR\tephemeral\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x02\n" +

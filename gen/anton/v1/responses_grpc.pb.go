@@ -44,8 +44,10 @@ const (
 type ResponsesServiceClient interface {
 	// Runs one turn and streams it: created first, one terminal event last.
 	// Hanging up stops nothing; TailResponse attaches again.
+	// Of a request that waits, the stream begins when its turn does; its queue_id
+	// is in the header "queue-id" at once.
 	// Errors: FAILED_PRECONDITION busy (with the address to attach to),
-	// INVALID_ARGUMENT, NOT_FOUND project.
+	// INVALID_ARGUMENT, NOT_FOUND project, RESOURCE_EXHAUSTED queue.
 	CreateResponse(ctx context.Context, in *CreateResponseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResponseEvent], error)
 	// Returns a stored response as it is now.
 	GetResponse(ctx context.Context, in *GetResponseRequest, opts ...grpc.CallOption) (*Response, error)
@@ -217,8 +219,10 @@ func (c *responsesServiceClient) CancelResponse(ctx context.Context, in *CancelR
 type ResponsesServiceServer interface {
 	// Runs one turn and streams it: created first, one terminal event last.
 	// Hanging up stops nothing; TailResponse attaches again.
+	// Of a request that waits, the stream begins when its turn does; its queue_id
+	// is in the header "queue-id" at once.
 	// Errors: FAILED_PRECONDITION busy (with the address to attach to),
-	// INVALID_ARGUMENT, NOT_FOUND project.
+	// INVALID_ARGUMENT, NOT_FOUND project, RESOURCE_EXHAUSTED queue.
 	CreateResponse(*CreateResponseRequest, grpc.ServerStreamingServer[ResponseEvent]) error
 	// Returns a stored response as it is now.
 	GetResponse(context.Context, *GetResponseRequest) (*Response, error)

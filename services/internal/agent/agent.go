@@ -218,4 +218,7 @@ type Sink interface {
 	// assistant message with calls before any of its tools run. It must be
 	// durable when History returns.
 	History(Message) error
+	// Compacted says that requests leave older messages out from now on. It
+	// should be durable, so that later turns can begin with it.
+	Compacted(Compacted, CompactionNote) error
 }

@@ -11,6 +11,7 @@ const (
 	PhaseToolStart   = "tool_start"
 	PhaseToolDone    = "tool_done"
 	PhaseRateLimited = "rate_limited"
+	PhaseContext     = "context"
 )
 
 // Narrator is a Tool that reports its phases itself, from its start to its end:

@@ -24,7 +24,14 @@ type Options struct {
 	// whoever sends them.
 	Secrets []string
 	Limits  Limits
-	Log     *slog.Logger // nil discards: retries, panics of tools
+	// Compaction says how a long history is made to fit.
+	Compaction Compaction
+	// Boundary is asked, between two calls of the model, for what the user has
+	// said meanwhile: messages of RoleUser that are durable already. May be nil.
+	Boundary func(ctx context.Context) ([]Message, error)
+	// Verify asks a model whether the work is done before a turn with tools ends.
+	Verify bool
+	Log    *slog.Logger // nil discards: retries, panics of tools
 	// Sleep waits between attempts, or fails when ctx ends. nil is a timer.
 	Sleep func(ctx context.Context, d time.Duration) error
 }
@@ -66,6 +73,8 @@ type Outcome struct {
 	Usage  Usage // summed over all calls of the model
 	Rounds int   // calls of the model, retries not counted
 	Capped bool  // the round limit was hit and the answer is a wrap-up
+	Asked  bool  // a tool ended the turn with a question for the user
+	Used   int   // tokens, in and out, of the last call of the model; see Compaction.Used
 }
 
 // Notes go behind the system prompt: words of ours never pose as the user's.
@@ -105,7 +114,11 @@ func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
 				return t.out, nil
 			}
 			if len(t.final) > 0 {
+				t.out.Asked = true
 				return t.endWith(strings.Join(t.final, "\n\n"))
+			}
+			if err := t.boundary(ctx); err != nil {
+				return t.out, err
 			}
 		case answer.Finish == FinishLength && t.continued < t.limits.Continuations && !blank(answer.Text):
 			t.continued++
@@ -114,6 +127,19 @@ func Run(ctx context.Context, opts Options, sink Sink) (Outcome, error) {
 				return t.out, err
 			}
 		default:
+			switch v := t.verify(ctx, answer); v.Status {
+			case "INCOMPLETE":
+				note = noteUnfinished(v.Reason)
+				if err := t.keep(Message{Role: RoleAssistant, Text: answer.Text, Trace: answer.Trace}); err != nil {
+					return t.out, err
+				}
+				continue
+			case "STUCK":
+				if err := t.sink.Text("\n\n" + v.Reason); err != nil {
+					return t.out, err
+				}
+				answer.Text += "\n\n" + v.Reason
+			}
 			return t.end(answer)
 		}
 	}
@@ -141,7 +167,23 @@ type turn struct {
 	final     []string               // what tools end the turn with
 	spoke     bool                   // some text has reached the sink
 	blind     bool                   // the model refuses pictures
+	short     Compacted              // what requests leave out
+	used      int                    // tokens of the last call, 0 if unknown
+	usedFor   int                    // messages of the history that it covered
+	worked    bool                   // tools have run
+	verified  int                    // times
 	out       Outcome
+}
+
+// boundary takes in what the user has said while tools ran.
+func (t *turn) boundary(ctx context.Context) error {
+	t.worked = true
+	if t.Boundary == nil {
+		return nil
+	}
+	said, err := t.Boundary(ctx)
+	t.history = append(t.history, said...)
+	return err
 }
 
 func newTurn(opts Options, sink Sink) (*turn, error) {
@@ -172,6 +214,11 @@ func newTurn(opts Options, sink Sink) (*turn, error) {
 		t.specs = append(t.specs, spec)
 	}
 	t.history = Repair(t.hoist(opts.History))
+	t.takeUp()
+	t.used, t.usedFor = opts.Compaction.Used, len(t.history)
+	for t.usedFor > 0 && t.history[t.usedFor-1].Role == RoleUser { // what this turn was asked
+		t.usedFor--
+	}
 	return t, nil
 }
 
@@ -194,8 +241,11 @@ func (t *turn) hoist(history []Message) []Message {
 // ask calls the model once, or more often while it fails before anything of the
 // answer was shown. On an error the text that was shown is kept in the history.
 func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completion, error) {
+	if err := t.compactEarly(ctx, specs); err != nil {
+		return Completion{}, err
+	}
 	req := t.Request
-	req.Messages, req.Tools = presented(t.history, t.blind), specs
+	req.Messages, req.Tools = t.shown(), specs
 	if len(specs) == 0 || t.out.Rounds > 0 {
 		// What must be called has been called: asking for it again would never end.
 		req.ToolChoice = ToolChoice{}
@@ -208,7 +258,7 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 	}
 	t.out.Rounds++
 	clear(t.announced)
-	for attempt := 0; ; attempt++ {
+	for attempt, tier := 0, tierEarly; ; attempt++ {
 		if ctx.Err() != nil {
 			return Completion{}, context.Cause(ctx)
 		}
@@ -226,13 +276,25 @@ func (t *turn) ask(ctx context.Context, note string, specs []ToolSpec) (Completi
 		e.clean(&answer)
 		if err == nil {
 			answer.Calls = uniqueCalls(answer.Calls)
+			t.used, t.usedFor = answer.Usage.InputTokens+answer.Usage.OutputTokens, len(t.history)+1 // with the answer
+			t.out.Used = t.used
 			return answer, nil
 		}
 		failure := asError(err)
 		if !e.shown {
 			if t.cannotSee(failure) {
-				req.Messages = presented(t.history, t.blind)
+				req.Messages = t.shown()
 				continue
+			}
+			if failure.Code == CodeContext && ctx.Err() == nil {
+				again, err := t.compactHarder(ctx, &tier, specs)
+				if err != nil {
+					return Completion{}, err
+				}
+				if again {
+					req.Messages = t.shown()
+					continue
+				}
 			}
 			again, err := t.backOff(ctx, attempt, failure)
 			if err != nil {

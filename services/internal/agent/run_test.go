@@ -99,6 +99,10 @@ func (s *tape) History(m Message) error {
 	return s.add("history %s", m.Role)
 }
 
+func (s *tape) Compacted(_ Compacted, n CompactionNote) error {
+	return s.add("compacted %d %s", n.Dropped, n.Method)
+}
+
 // deed is a Tool made of a function.
 type deed struct {
 	name string
@@ -171,7 +175,7 @@ history assistant`
 	if got := strings.Join(s.lines, "\n"); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	if out != (Outcome{Finish: FinishStop, Rounds: 2, Usage: Usage{InputTokens: 10, OutputTokens: 1}}) || ran != 2 {
+	if out != (Outcome{Finish: FinishStop, Rounds: 2, Usage: Usage{InputTokens: 10, OutputTokens: 1}, Used: 11}) || ran != 2 {
 		t.Errorf("outcome %+v, ran %d", out, ran)
 	}
 	second := p.seen[1]

@@ -101,7 +101,7 @@ func (t *talk) respond(w wish) (string, []agent.ToolCall) {
 	case wishJudge:
 		return "I can run Python, but not explain, change or write code: that takes a language model. Say “run this” to have it run.\n\n" + notice(), nil
 	case wishNote:
-		return "I will keep that in mind for as long as this conversation lasts: ask me about it any time.\n\n" + signature, nil
+		return t.note()
 	}
 	list, names := t.pick(w)
 	switch {
@@ -110,7 +110,7 @@ func (t *talk) respond(w wish) (string, []agent.ToolCall) {
 	case t.unseen != "":
 		return notice(), nil
 	case w.kind == wishRecall:
-		return t.recall(), nil
+		return t.lookUp()
 	case w.kind == wishList:
 		return t.listing(w)
 	case w.kind == wishDigest:

@@ -62,10 +62,11 @@ func (s *sink) Text(d string) error {
 	s.text.WriteString(d)
 	return nil
 }
-func (s *sink) Reasoning(string) error         { return nil }
-func (s *sink) Progress(agent.Progress) error  { return nil }
-func (s *sink) ToolStart(string, string) error { return nil }
-func (*sink) ClientCall(agent.ToolCall) error  { return nil }
+func (s *sink) Reasoning(string) error                                { return nil }
+func (s *sink) Compacted(agent.Compacted, agent.CompactionNote) error { return nil }
+func (s *sink) Progress(agent.Progress) error                         { return nil }
+func (s *sink) ToolStart(string, string) error                        { return nil }
+func (*sink) ClientCall(agent.ToolCall) error                         { return nil }
 func (s *sink) ToolInput(c agent.ToolCall) error {
 	s.calls = append(s.calls, c.Name+" "+c.Input)
 	return nil
