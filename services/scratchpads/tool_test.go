@@ -34,12 +34,13 @@ type sink struct {
 	seen     func(agent.Progress)
 }
 
-func (s *sink) Text(string) error               { return nil }
-func (s *sink) Reasoning(string) error          { return nil }
-func (s *sink) ToolStart(string, string) error  { return nil }
-func (s *sink) ToolInput(agent.ToolCall) error  { return nil }
-func (s *sink) ClientCall(agent.ToolCall) error { return nil }
-func (s *sink) History(agent.Message) error     { return nil }
+func (s *sink) Text(string) error                                     { return nil }
+func (s *sink) Reasoning(string) error                                { return nil }
+func (s *sink) Compacted(agent.Compacted, agent.CompactionNote) error { return nil }
+func (s *sink) ToolStart(string, string) error                        { return nil }
+func (s *sink) ToolInput(agent.ToolCall) error                        { return nil }
+func (s *sink) ClientCall(agent.ToolCall) error                       { return nil }
+func (s *sink) History(agent.Message) error                           { return nil }
 func (s *sink) Progress(p agent.Progress) error {
 	s.progress = append(s.progress, p)
 	if s.seen != nil {

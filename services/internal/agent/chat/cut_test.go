@@ -24,6 +24,7 @@ func (s *sink) ToolInput(agent.ToolCall) error                                  
 func (s *sink) ToolResult(agent.ToolCall, agent.ToolResult, time.Duration) error { return nil }
 func (s *sink) History(agent.Message) error                                      { return nil }
 func (s *sink) ClientCall(agent.ToolCall) error                                  { return nil }
+func (s *sink) Compacted(agent.Compacted, agent.CompactionNote) error            { return nil }
 
 type tool struct {
 	t   *testing.T
