@@ -1,0 +1,561 @@
+package terminal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// tmuxHost keeps terminals in a tmux server of its own, which outlives this
+// process. The user's server is another socket and is never spoken to.
+type tmuxHost struct {
+	opt    tmuxOptions
+	socket string
+	term   string // what programs are told the terminal is
+
+	poke   chan struct{} // asks for a review
+	base   context.Context
+	stop   context.CancelCauseFunc
+	closed sync.WaitGroup
+
+	mu      sync.Mutex
+	control *control // nil: to be dialled
+	panes   map[string]*pane
+}
+
+type tmuxOptions struct {
+	program  string   // path of tmux
+	dir      string   // data directory of terminals
+	recorder []string // argv of the recorder, without its arguments
+	keep     int64
+	environ  []string        // of the server
+	ended    <-chan struct{} // receives after a program has ended
+	log      *slog.Logger
+}
+
+const (
+	controlSession = "anthill" // a session of the client that gives commands
+	sessionPrefix  = "t_"
+	socketMost     = 99  // bytes of a socket's path
+	historyLines   = 100 // of tmux's own; ours is in the recording
+	pollEvery      = 2 * time.Second
+	endedName      = "ended" // grows when a program ends
+)
+
+// openTmux connects to the server, and starts it when there is none.
+func openTmux(ctx context.Context, o tmuxOptions) (*tmuxHost, error) {
+	socket, err := socketPath(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	base, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	h := &tmuxHost{opt: o, socket: socket, term: "screen-256color",
+		poke: make(chan struct{}, 1), base: base, stop: stop, panes: map[string]*pane{}}
+	if exec.CommandContext(ctx, "infocmp", "tmux-256color").Run() == nil {
+		h.term = "tmux-256color"
+	}
+	if _, err := h.client(ctx); err != nil {
+		stop(ErrClosed)
+		return nil, err
+	}
+	h.closed.Go(h.watch)
+	return h, nil
+}
+
+// socketPath is where the server listens: in the data directory, or in a folder
+// of our own with a short name when that path is too long for a socket.
+func socketPath(dir string) (string, error) {
+	path := filepath.Join(dir, "tmux.sock")
+	if len(path) > socketMost {
+		sum := sha256.Sum256([]byte(dir))
+		base := os.Getenv("XDG_RUNTIME_DIR")
+		if !filepath.IsAbs(base) || len(base) > 40 {
+			base = "/tmp"
+		}
+		dir = filepath.Join(base, fmt.Sprintf("anthill-tmux-%d-%s", os.Getuid(), hex.EncodeToString(sum[:8])))
+		path = filepath.Join(dir, "tmux.sock")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("terminal: make the folder of the tmux socket: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", fmt.Errorf("terminal: look at the folder of the tmux socket: %w", err)
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || info.Mode().Perm()&0o077 != 0 || ok && int(sys.Uid) != os.Getuid() {
+		return "", fmt.Errorf("terminal: %s must be a folder of this user alone (mode 0700)", dir)
+	}
+	return path, nil
+}
+
+func (h *tmuxHost) Name() string     { return "tmux" }
+func (h *tmuxHost) Persistent() bool { return true }
+
+// args are those of every tmux client.
+func (h *tmuxHost) args(more ...string) []string {
+	return append([]string{"-S", h.socket, "-f", "/dev/null", "-u"}, more...)
+}
+
+func (h *tmuxHost) clientCommand(more ...string) *exec.Cmd {
+	cmd := exec.Command(h.opt.program, h.args(more...)...)
+	cmd.Env, cmd.Dir = h.environ(), "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the server, not for its client
+	return cmd
+}
+
+// environ is what the tmux server runs with. Programs get their own.
+func (h *tmuxHost) environ() []string {
+	return scrub(h.opt.environ, map[string]string{"TERM": "xterm-256color", "LC_ALL": "", "SHELL": "/bin/sh"})
+}
+
+// client returns the control client, and dials it when there is none.
+func (h *tmuxHost) client(ctx context.Context) (*control, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.control != nil {
+		select {
+		case <-h.control.gone:
+		default:
+			return h.control, nil
+		}
+	}
+	if h.base.Err() != nil {
+		return nil, ErrClosed
+	}
+	// The folder of its session is dead at once: nothing runs there.
+	c, err := dialControl(ctx, h.clientCommand("-C", "start-server", ";", "set-option", "-s", "exit-empty", "off", ";",
+		"set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "status", "off", ";",
+		"new-session", "-A", "-s", controlSession, "-x", "80", "-y", "24", "-f", "no-output,ignore-size", "/bin/sh", "-c", ":"))
+	if err != nil {
+		return nil, err
+	}
+	if err := h.configure(ctx, c); err != nil {
+		c.close()
+		return nil, err
+	}
+	h.control = c
+	return c, nil
+}
+
+// configure sets what must hold, whatever the version has as its default.
+func (h *tmuxHost) configure(ctx context.Context, c *control) error {
+	ended := filepath.Join(h.opt.dir, endedName)
+	for _, o := range [][]string{
+		{"-s", "escape-time", "0"},
+		{"-s", "set-clipboard", "off"},
+		{"-s", "default-terminal", h.term},
+		{"-s", "buffer-limit", "100"},
+		{"-g", "prefix", "None"},
+		{"-g", "prefix2", "None"},
+		{"-g", "mouse", "off"},
+		{"-g", "history-limit", strconv.Itoa(historyLines)},
+		{"-g", "destroy-unattached", "off"},
+		{"-g", "update-environment", ""},
+		{"-g", "default-shell", "/bin/sh"},
+		{"-g", "visual-bell", "off"},
+		{"-gw", "automatic-rename", "off"},
+		{"-gw", "allow-rename", "off"},
+		{"-gw", "monitor-activity", "off"},
+		{"-gwq", "allow-passthrough", "off"},
+		{"-gwq", "remain-on-exit-format", ""},
+	} {
+		if _, err := c.do(ctx, append([]string{"set-option"}, o...)...); err != nil {
+			return fmt.Errorf("terminal: configure tmux (%s): %w", o[1], err)
+		}
+	}
+	for _, words := range [][]string{
+		{"unbind-key", "-a", "-T", "prefix"},
+		{"unbind-key", "-a", "-T", "root"},
+		{"set-hook", "-g", "pane-died", string(command(nil, "run-shell", "-b", "echo >> "+unformatted(shellQuote(ended))))},
+	} {
+		// A table without keys does not exist: that is what was wanted.
+		if _, err := c.do(ctx, words...); err != nil && words[0] != "unbind-key" {
+			return fmt.Errorf("terminal: configure tmux (%s): %w", words[0], err)
+		}
+	}
+	return nil
+}
+
+// shellQuote makes one word of s for a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// unformatted keeps tmux from reading formats and times in s.
+func unformatted(s string) string {
+	return strings.NewReplacer("#", "##", "%", "%%").Replace(s)
+}
+
+// launcher runs in a pane before the program: no part of what it is given is
+// read by a shell or by tmux's formats. It gives the program exactly its environment.
+const launcher = `cd -P -- "$1" || exit 126; shift; exec env -i "$@"`
+
+// Start implements Host.
+func (h *tmuxHost) Start(ctx context.Context, id string, p Program, rec Recording) (Process, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	c, err := h.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start := append([]string{"new-session", "-d", "-P", "-F", paneFormat, "-s", sessionPrefix + id,
+		"-x", strconv.Itoa(p.Cols), "-y", strconv.Itoa(p.Rows), "-c", "/",
+		"/bin/sh", "-c", launcher, "terminal", p.Dir, "TERM=" + h.term}, append(p.Env, p.Argv...)...)
+	// One line: tmux reads nothing of the program before it has carried out all of it.
+	replies, err := c.send(start, h.pipe("="+sessionPrefix+id+":", rec.Dir))
+	if err != nil {
+		return nil, err
+	}
+	lines, err := c.answer(context.WithoutCancel(ctx), replies[0])
+	if err != nil {
+		return nil, fmt.Errorf("terminal: start: %w", err)
+	}
+	_, err = c.answer(context.WithoutCancel(ctx), replies[1])
+	if err == nil {
+		for _, line := range lines {
+			if st, ok := parsePane(line); ok && st.id == id {
+				return h.track(st, rec.Dir), nil
+			}
+		}
+		err = errors.New("tmux said nothing of it")
+	}
+	_, killed := c.do(context.WithoutCancel(ctx), "kill-session", "-t", "="+sessionPrefix+id)
+	return nil, fmt.Errorf("terminal: start: %w", errors.Join(err, killed))
+}
+
+// pipe is the command that starts the recorder of a pane.
+func (h *tmuxHost) pipe(target, dir string) []string {
+	shell := "exec"
+	for _, word := range append(slices.Clone(h.opt.recorder), dir, strconv.FormatInt(h.opt.keep, 10)) {
+		shell += " " + shellQuote(word)
+	}
+	// -I makes tmux notice at once when the recorder is gone; what would be
+	// typed into the terminal by it is cut off.
+	return []string{"pipe-pane", "-I", "-O", "-t", target, unformatted(shell + " >/dev/null")}
+}
+
+// paneFormat prints what no program can choose.
+const paneFormat = "p #{session_name} #{pane_id} #{pane_pid} #{pane_dead}#{pane_pipe} s#{pane_dead_status} g#{pane_dead_signal}"
+
+// paneState is what tmux says of a pane.
+type paneState struct {
+	id, pane    string
+	pid         int
+	dead, piped bool // dead: it has ended, and how is known
+	exit        Exit
+}
+
+func parsePane(line string) (paneState, bool) {
+	f := strings.Fields(line)
+	if len(f) != 7 || f[0] != "p" {
+		return paneState{}, false
+	}
+	id, ours := strings.CutPrefix(f[1], sessionPrefix)
+	pid, err := strconv.Atoi(f[3])
+	if !ours || checkID(id) != nil || err != nil || len(f[4]) != 2 {
+		return paneState{}, false
+	}
+	s := paneState{id: id, pane: f[2], pid: pid, dead: f[4][0] == '1', piped: f[4][1] == '1', exit: Exit{Code: -1}}
+	if code, err := strconv.Atoi(f[5][1:]); err == nil {
+		s.exit.Code = code
+	}
+	if sig, err := strconv.Atoi(f[6][1:]); err == nil && sig > 0 {
+		s.exit.Code, s.exit.Signal = -1, syscall.Signal(sig)
+	}
+	// Its end is seen a moment before its status is.
+	s.dead = s.dead && (len(f[5]) > 1 || len(f[6]) > 1)
+	return s, true
+}
+
+// look asks tmux for all panes, by the id of their terminal.
+func (h *tmuxHost) look(ctx context.Context) (map[string]paneState, error) {
+	c, err := h.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := c.do(ctx, "list-panes", "-a", "-F", paneFormat)
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]paneState{}
+	for _, line := range lines {
+		if s, ok := parsePane(line); ok {
+			if _, second := states[s.id]; !second {
+				states[s.id] = s
+			}
+		}
+	}
+	return states, nil
+}
+
+func (h *tmuxHost) track(s paneState, dir string) *pane {
+	p := &pane{host: h, id: s.id, target: s.pane, pid: s.pid, dir: dir, done: make(chan struct{})}
+	h.mu.Lock()
+	h.panes[s.id] = p
+	h.mu.Unlock()
+	p.update(s, true)
+	notify(h.poke) // it may have ended before we knew it
+	h.closed.Go(p.await)
+	return p
+}
+
+// Attach implements Host.
+func (h *tmuxHost) Attach(ctx context.Context, id string, rec Recording) (Process, error) {
+	states, err := h.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := states[id]
+	if !ok {
+		return nil, ErrGone
+	}
+	p := h.track(s, rec.Dir)
+	if !s.dead && !s.piped {
+		return p, h.record(ctx, p)
+	}
+	return p, nil
+}
+
+// record starts the recorder again after it died.
+func (h *tmuxHost) record(ctx context.Context, p *pane) error {
+	h.opt.log.Warn("the recorder of a terminal is gone: what it printed meanwhile is missing", "terminal", p.id)
+	c, err := h.client(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, h.pipe(p.target, p.dir)...)
+	return err
+}
+
+// List implements Host.
+func (h *tmuxHost) List(ctx context.Context) ([]string, error) {
+	states, err := h.look(ctx)
+	return slices.Sorted(maps.Keys(states)), err
+}
+
+// watch notices the end of programs, until Close.
+func (h *tmuxHost) watch() {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.base.Done():
+			return
+		case <-h.opt.ended:
+		case <-h.poke:
+		case <-tick.C:
+		}
+		h.mu.Lock()
+		idle := len(h.panes) == 0
+		h.mu.Unlock()
+		if idle {
+			continue
+		}
+		h.review()
+	}
+}
+
+// review brings what we know of each pane up to date.
+func (h *tmuxHost) review() {
+	h.mu.Lock()
+	known := maps.Clone(h.panes) // before we ask: who comes later is not missing
+	h.mu.Unlock()
+	states, err := h.look(h.base)
+	if h.base.Err() != nil {
+		return
+	}
+	if err != nil {
+		h.opt.log.Warn("tmux cannot be asked", "error", err)
+		return
+	}
+	for id, p := range known {
+		s, ok := states[id]
+		p.update(s, ok)
+		if ok && !s.dead && !s.piped {
+			if err := h.record(h.base, p); err != nil {
+				h.opt.log.Warn("a terminal cannot be recorded", "terminal", id, "error", err)
+			}
+		}
+	}
+}
+
+// Close implements Host. A server without terminals is not left behind.
+func (h *tmuxHost) Close(ctx context.Context) error {
+	states, err := h.look(ctx)
+	h.stop(ErrClosed)
+	h.closed.Wait()
+	h.mu.Lock()
+	c := h.control
+	h.mu.Unlock()
+	if c == nil {
+		return err
+	}
+	if err == nil && len(states) == 0 {
+		if replies, err := c.send([]string{"kill-server"}); err == nil {
+			_, _ = c.answer(ctx, replies[0]) // it may be gone before it answers
+		}
+	}
+	c.close()
+	return err
+}
+
+// pane is a terminal in tmux.
+type pane struct {
+	host   *tmuxHost
+	id     string
+	target string // such as %5, of this server only
+	pid    int
+	dir    string
+
+	once sync.Once
+	done chan struct{}
+	exit Exit // once done is closed
+}
+
+func (p *pane) update(s paneState, there bool) {
+	if there && !s.dead {
+		return
+	}
+	p.once.Do(func() {
+		if p.exit = s.exit; !there {
+			p.exit = Exit{Code: -1}
+		}
+		p.exit.Ended = time.Now()
+		close(p.done)
+	})
+}
+
+// await sees the end of the program to tmux: 3.3a misses it now and then, when it
+// has just started a process, and leaves a zombie until another one ends.
+func (p *pane) await() {
+	if !awaitExit(p.host.base, p.pid) {
+		return
+	}
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, pollEvery) {
+		notify(p.host.poke)
+		select {
+		case <-p.done:
+			return
+		case <-p.host.base.Done():
+			return
+		case <-time.After(wait):
+		}
+		if c, err := p.host.client(p.host.base); err == nil {
+			_, _ = c.do(p.host.base, "run-shell", "-b", ":") // its end makes tmux look
+		}
+	}
+}
+
+func (p *pane) Pid() int              { return p.pid }
+func (p *pane) Done() <-chan struct{} { return p.done }
+func (p *pane) Exit() Exit            { return p.exit }
+
+// do runs a command about the pane.
+func (p *pane) do(ctx context.Context, words ...string) ([]string, error) {
+	select {
+	case <-p.done:
+		return nil, ErrGone
+	default:
+	}
+	c, err := p.host.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := c.do(ctx, words...)
+	if err != nil && strings.Contains(err.Error(), "can't find") {
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return lines, err
+}
+
+// Sizes of input.
+const (
+	keysMost  = 512      // more than this is pasted from a buffer
+	pasteMost = 64 << 10 // of one buffer: other terminals get their turn between two
+)
+
+const hexDigits = "0123456789abcdef"
+
+// Write implements Process.
+func (p *pane) Write(ctx context.Context, data []byte) error {
+	if len(data) <= keysMost {
+		words := []string{"send-keys", "-H", "-t", p.target}
+		for _, c := range data {
+			words = append(words, string([]byte{hexDigits[c>>4], hexDigits[c&15]}))
+		}
+		_, err := p.do(ctx, words...)
+		return err
+	}
+	path := filepath.Join(p.dir, "input")
+	defer func() { _ = os.Remove(path) }()
+	for ; len(data) > 0; data = data[min(pasteMost, len(data)):] {
+		if err := os.WriteFile(path, data[:min(pasteMost, len(data))], 0o600); err != nil {
+			return fmt.Errorf("terminal: write input: %w", err)
+		}
+		if _, err := p.do(ctx, "load-buffer", "-b", sessionPrefix+p.id, path); err != nil {
+			return err
+		}
+		if _, err := p.do(ctx, "paste-buffer", "-d", "-r", "-b", sessionPrefix+p.id, "-t", p.target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Resize implements Process.
+func (p *pane) Resize(ctx context.Context, cols, rows int) error {
+	_, err := p.do(ctx, "resize-window", "-t", p.target, "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows))
+	return err
+}
+
+// Screen implements Process. What programs printed must not come through the
+// client that carries commands: a process of its own asks.
+func (p *pane) Screen(ctx context.Context) ([]byte, error) {
+	lines, err := p.do(ctx, "display-message", "-p", "-t", p.target, "#{cursor_y} #{cursor_x}")
+	if err != nil {
+		return nil, err
+	}
+	var row, col int
+	if _, err := fmt.Sscan(strings.Join(lines, " "), &row, &col); err != nil {
+		return nil, fmt.Errorf("terminal: read the cursor: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p.host.opt.program, p.host.args("capture-pane", "-e", "-p", "-t", p.target)...)
+	cmd.Env, cmd.Dir = p.host.environ(), "/"
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("terminal: capture the screen: %w", err)
+	}
+	shown := bytes.ReplaceAll(bytes.TrimSuffix(out, []byte{'\n'}), []byte{'\n'}, []byte("\x1b[0m\r\n"))
+	return fmt.Appendf(nil, "\x1b[H\x1b[2J%s\x1b[0m\x1b[%d;%dH", shown, row+1, col+1), nil
+}
+
+// Release implements Process.
+func (p *pane) Release(ctx context.Context) error {
+	p.host.mu.Lock()
+	delete(p.host.panes, p.id)
+	p.host.mu.Unlock()
+	c, err := p.host.client(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, "kill-session", "-t", "="+sessionPrefix+p.id)
+	if err != nil && strings.Contains(err.Error(), "can't find") {
+		return nil
+	}
+	return err
+}
