@@ -16,7 +16,8 @@ import (
 const (
 	fillConversations = 1000
 	fillAtOnce        = 64
-	idleAfter         = 2 * time.Second
+	idleAfter         = 2 * time.Second // without any work
+	idleWithin        = time.Minute
 	targetStart       = 200 * time.Millisecond
 	targetMemory      = 64 << 20
 )
@@ -66,9 +67,32 @@ func (b *bench) startOnce(ctx context.Context, dir string) (took time.Duration, 
 		return 0, 0, err
 	}
 	took = time.Since(p.started)
-	time.Sleep(idleAfter)
+	if err := idle(ctx, p); err != nil {
+		return 0, 0, err
+	}
 	memory, err = p.memory()
 	return took, memory, err
+}
+
+// idle waits until a process has done next to nothing for a while.
+func idle(ctx context.Context, p *process) error {
+	deadline := time.Now().Add(idleWithin)
+	before, err := p.processor()
+	if err != nil {
+		return err
+	}
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		time.Sleep(idleAfter)
+		now, err := p.processor()
+		if err != nil {
+			return err
+		}
+		if now-before < idleAfter.Seconds()/50 {
+			return nil
+		}
+		before = now
+	}
+	return errors.Join(ctx.Err(), errors.New("it is never idle"))
 }
 
 // fillHome runs turns until there are enough messages or the time for it is

@@ -9,7 +9,7 @@ import (
 // openBroadcasts opens the stream of what happens in rooms, and the room that
 // serves it.
 func (s *Services) openBroadcasts(c Config, main store.DB) {
-	f := feed.Open(feed.Options{DB: main, Messages: s.rooms, Log: c.Log})
+	f := feed.Open(feed.Options{DB: main, Messages: s.rooms, RunEvents: s.evidence, Log: c.Log})
 	s.closeFirst("feed", f.Close)
 	s.rooms.JoinFeed(f)
 	s.broadcasts = broadcasts.New(broadcasts.Options{DB: main, Feed: f, Rooms: guestRooms{s.sessions}})

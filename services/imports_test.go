@@ -11,7 +11,7 @@ import (
 )
 
 // rooms are the packages of the API under services/.
-var rooms = []string{"access", "backup", "broadcasts", "conversations", "projects", "rooms", "scratchpads", "search", "sessions", "settings"}
+var rooms = []string{"access", "backup", "broadcasts", "conversations", "evidence", "exports", "files", "identity", "projects", "rooms", "scratchpads", "search", "sessions", "settings", "tasks"}
 
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{

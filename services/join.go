@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,7 +208,8 @@ func (p renamed) Stream(ctx context.Context, req agent.Request, emit func(agent.
 
 // ownAddresses are those that this server listens on, once it does.
 type ownAddresses struct {
-	list atomic.Pointer[[]netip.AddrPort]
+	list  atomic.Pointer[[]netip.AddrPort]
+	first atomic.Pointer[string] // a URL that leads to the first of them
 }
 
 // set takes them from URLs.
@@ -221,6 +223,24 @@ func (o *ownAddresses) set(urls []string) {
 		}
 	}
 	o.list.Store(&list)
+	if len(urls) > 0 && len(list) > 0 {
+		scheme, _, _ := strings.Cut(urls[0], "://")
+		at := list[0]
+		if at.Addr().IsUnspecified() {
+			at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
+		}
+		url := scheme + "://" + at.String()
+		o.first.Store(&url)
+	}
+}
+
+// reachable is a URL that leads to this server, without a path; empty before it
+// listens.
+func (o *ownAddresses) reachable() string {
+	if url := o.first.Load(); url != nil {
+		return *url
+	}
+	return ""
 }
 
 // has says whether a connection to an address would end here.

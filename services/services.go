@@ -23,6 +23,10 @@ import (
 	"anthill/services/backup"
 	"anthill/services/broadcasts"
 	"anthill/services/conversations"
+	"anthill/services/evidence"
+	"anthill/services/exports"
+	"anthill/services/files"
+	"anthill/services/identity"
 	"anthill/services/internal/agent/probe"
 	"anthill/services/internal/agent/web"
 	"anthill/services/internal/dial"
@@ -34,6 +38,7 @@ import (
 	"anthill/services/search"
 	"anthill/services/sessions"
 	"anthill/services/settings"
+	"anthill/services/tasks"
 )
 
 // Config says where things are.
@@ -49,6 +54,9 @@ type Config struct {
 	Log         *slog.Logger
 
 	InviteMaxFailures int // wrong passwords that revoke an invite; 0: 5
+
+	ObsidianVault string // directory that rooms are exported to; empty: none
+	OpenSlideDir  string // the same for slides
 }
 
 // migrations bring a store of an earlier version up to this one, in order.
@@ -63,12 +71,17 @@ type Services struct {
 	backup        *backup.Room
 	broadcasts    *broadcasts.Room
 	conversations *conversations.Room
+	evidence      *evidence.Room
+	identity      *identity.Room
+	exports       *exports.Room
+	files         *files.Room
 	projects      *projects.Room
 	rooms         *rooms.Room
 	search        *search.Room
 	scratchpads   *scratchpads.Room
 	sessions      *sessions.Room
 	settings      *settings.Room
+	tasks         *tasks.Room
 	own           ownAddresses
 	owner         string   // file that says who holds the home
 	closers       []closer // in the order of closing
@@ -134,16 +147,25 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.sessions = openSessions(c, main)
 	s.closeFirst("sessions", s.sessions.Close)
 	s.access.Join(guestRooms{s.sessions})
-	s.rooms = rooms.Open(rooms.Options{Main: main, Bulk: bulk, Sessions: roomsFor{s.sessions}, Now: time.Now, Log: c.Log})
+	s.rooms = rooms.Open(rooms.Options{Main: main, Bulk: bulk, Sessions: roomsFor{s.sessions},
+		Now: time.Now, NewID: rowID, Address: s.own.reachable, Log: c.Log})
 	s.closeFirst("rooms", s.rooms.Close)
+	s.tasks = tasks.Open(tasks.Options{DB: main, Sessions: tasksFor{s.sessions}, Now: time.Now, NewID: rowID})
+	if s.files, err = openFiles(ctx, c, main, s.sessions); err != nil {
+		return nil, fmt.Errorf("open files: %w", err)
+	}
+	s.closeFirst("files", s.files.Close)
+	s.identity = identity.Open(identity.Options{DB: main, Sessions: identitiesFor{s.sessions}, Now: time.Now})
+	s.evidence = evidence.Open(evidence.Options{DB: main, Sessions: evidenceFor{s.sessions}, Now: time.Now})
 	s.search = openSearch(c, main, s.rooms, s.conversations, s.projects)
 	s.closeFirst("search", s.search.Close)
 	s.openBroadcasts(c, main)
+	s.exports = openExports(c, s)
 	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
 		Version: c.Version, Now: time.Now, Log: c.Log})
 	s.closeFirst("backup", s.backup.Close)
 	s.projects.Join(projectParts{s.conversations, s.scratchpads})
-	s.sessions.Join(sessionParts{s.rooms, s.access}, focus{s.rooms})
+	s.sessions.Join(sessionParts{s.rooms, s.files, s.tasks, s.evidence, s.identity, s.access}, focus{s.rooms})
 	s.settings.Join(s.conversations)
 	s.settings.JoinPads(s.scratchpads)
 	return s, nil
@@ -161,7 +183,12 @@ func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.scratchpads.Register(r)
 	s.sessions.Register(r)
 	s.rooms.Register(r)
+	s.identity.Register(r)
+	s.tasks.Register(r)
+	s.evidence.Register(r)
 	s.search.Register(r)
+	s.exports.Register(r)
+	s.files.Register(r)
 }
 
 // Unary is the interceptor of unary calls.

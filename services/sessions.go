@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"time"
 
+	"anthill/services/evidence"
+	"anthill/services/identity"
 	"anthill/services/internal/store"
 	"anthill/services/rooms"
 	"anthill/services/sessions"
+	"anthill/services/tasks"
 )
 
 // openSessions opens the room of sessions. It clears away what was deleted for
@@ -55,12 +58,68 @@ func (f roomsFor) LinkedTerminals(rd store.Reader, chatID string) ([]*rooms.Sess
 // Touch implements rooms.Sessions.
 func (f roomsFor) Touch(tx store.Tx, id string, at time.Time) error { return f.room.Touch(tx, id, at) }
 
+// SpawnChat implements rooms.Sessions.
+func (f roomsFor) SpawnChat(tx store.Tx, c rooms.Spawn) (*rooms.Session, error) {
+	s, err := f.room.SpawnChat(tx, sessions.Spawn(c))
+	return roomSession(s), err
+}
+
 func roomSession(s *sessions.Session) *rooms.Session {
 	if s == nil {
 		return nil
 	}
 	return &rooms.Session{ID: s.ID, Name: s.Name, Type: s.Type, Handle: s.Handle, Alias: s.Alias, Status: s.Status, CLIFlag: s.CLIFlag,
 		LinkedChatID: s.LinkedChat, Archived: s.Archived, Deleted: s.Deleted, AutoForward: s.AutoForward, LongMemory: s.LongMemory}
+}
+
+// tasksFor shows sessions to the tasks.
+type tasksFor struct{ room *sessions.Room }
+
+// Find implements tasks.Sessions.
+func (f tasksFor) Find(rd store.Reader, ref string) (*tasks.Session, error) {
+	s, err := f.room.Find(rd, ref)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return &tasks.Session{ID: s.ID, Handle: s.Handle, Archived: s.Archived, Deleted: s.Deleted}, nil
+}
+
+// identitiesFor shows to the room of processes whose they can be.
+type identitiesFor struct{ room *sessions.Room }
+
+// Find implements identity.Sessions.
+func (f identitiesFor) Find(rd store.Reader, ref string) (*identity.Session, error) {
+	s, err := f.room.Find(rd, ref)
+	if err != nil || s == nil || s.Deleted {
+		return nil, err
+	}
+	return &identity.Session{ID: s.ID, Handle: s.Handle, DisplayName: s.DisplayName}, nil
+}
+
+// evidenceFor shows to the evidence whose it is.
+type evidenceFor struct{ room *sessions.Room }
+
+// Find implements evidence.Sessions.
+func (f evidenceFor) Find(rd store.Reader, ref string) (*evidence.Session, error) {
+	s, err := f.room.Find(rd, ref)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return evidenceSession(s), nil
+}
+
+// LinkedTerminals implements evidence.Sessions.
+func (f evidenceFor) LinkedTerminals(rd store.Reader, chatID string) ([]*evidence.Session, error) {
+	list, err := f.room.LinkedTerminals(rd, chatID)
+	out := make([]*evidence.Session, len(list))
+	for i, s := range list {
+		out[i] = evidenceSession(s)
+	}
+	return out, err
+}
+
+func evidenceSession(s *sessions.Session) *evidence.Session {
+	return &evidence.Session{ID: s.ID, Terminal: s.Type == "terminal", Archived: s.Archived, Deleted: s.Deleted}
 }
 
 // focus shows to the sessions which rooms hold their attention.

@@ -21,7 +21,7 @@ func newBackup(v *viper.Viper) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write everything the server keeps into one file",
-		Long: `Write conversations, projects and their files into one file (a gzip-compressed
+		Long: `Write conversations, rooms, projects and their files into one file (a gzip-compressed
 tar), as of one moment, while the server goes on. FILE appears when it is whole;
 "-" is standard output. Without a running server the data directory is read
 directly.

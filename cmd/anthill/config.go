@@ -45,6 +45,8 @@ var options = []option{
 	{key: "max-active", env: "ANT_MAX_ACTIVE_AGENTS", def: 0, usage: "terminals and agents that may run at once; 0: no limit"},
 	{key: "retention", env: "ANTHILL_RETENTION", def: "", usage: "how long deleted sessions can be restored, such as 720h (default for ever)"},
 	{key: "invite-max-failures", env: "ANT_INVITE_MAX_FAILURES", def: 5, usage: "wrong passwords that revoke an invite"},
+	{key: "obsidian-vault", env: "ANT_OBSIDIAN_VAULT", def: "", usage: "`DIRECTORY` of the Obsidian vault that rooms are exported to"},
+	{key: "open-slide-dir", env: "ANT_OPEN_SLIDE_DIR", def: "", usage: "`DIRECTORY` that rooms are exported to as slides"},
 	{key: "log-level", env: "ANTHILL_LOG_LEVEL", def: "info", usage: "debug, info, warn or error"},
 }
 
@@ -105,6 +107,8 @@ type config struct {
 	Retention      time.Duration // 0: for ever
 
 	InviteMaxFailures int
+	ObsidianVault     string // absolute; empty: none
+	OpenSlideDir      string
 	LogLevel          string
 	EnvFile           string
 	File              string // the configuration file, read or not
@@ -167,6 +171,12 @@ func load(v *viper.Viper) (config, error) {
 	if c.Retention, err = retention(v.GetString("retention")); err != nil {
 		return config{}, err
 	}
+	if c.ObsidianVault, err = directory(v, "obsidian-vault"); err != nil {
+		return config{}, err
+	}
+	if c.OpenSlideDir, err = directory(v, "open-slide-dir"); err != nil {
+		return config{}, err
+	}
 	port := v.GetInt("port")
 	if s := v.GetString("port"); port < 0 || port > 65535 || s != strconv.Itoa(port) {
 		return config{}, fmt.Errorf("port must be a number from 0 to 65535, not %q", s)
@@ -182,6 +192,14 @@ func limit(v *viper.Viper, key string) (int, error) {
 		return 0, fmt.Errorf("%s must be a number, 0 or more, not %q", key, s)
 	}
 	return n, nil
+}
+
+// directory is absolute, or empty.
+func directory(v *viper.Viper, key string) (string, error) {
+	if v.GetString(key) == "" {
+		return "", nil
+	}
+	return filepath.Abs(v.GetString(key))
 }
 
 // shortestRetention keeps a slip of the pen, such as 30 for 30 days, from
@@ -282,11 +300,14 @@ trusted-proxies: [%s]
 max-active: %d
 invite-max-failures: %d
 retention: %s
+obsidian-vault: %s
+open-slide-dir: %s
 log-level: %s
 provider-settings: %s
 `, strings.Join(cfg.Listen, ", "), cfg.Home, cfg.ProjectsDir, key, strings.Join(cfg.AllowedHosts, ", "),
 				strings.Join(cfg.AllowedOrigins, ", "), cfg.TLSCert, cfg.TLSKey, cfg.BasePath,
-				strings.Join(cfg.TrustedProxies, ", "), cfg.MaxActive, cfg.InviteMaxFailures, kept(cfg.Retention), cfg.LogLevel, cfg.EnvFile)
+				strings.Join(cfg.TrustedProxies, ", "), cfg.MaxActive, cfg.InviteMaxFailures, kept(cfg.Retention),
+				cfg.ObsidianVault, cfg.OpenSlideDir, cfg.LogLevel, cfg.EnvFile)
 			return err
 		},
 	}

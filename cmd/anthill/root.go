@@ -48,9 +48,9 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 	})
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Use it:"}, &cobra.Group{ID: "set", Title: "Set it up:"}, &cobra.Group{ID: "keep", Title: "Keep what it holds:"})
 	for group, list := range map[string][]*cobra.Command{
-		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v)},
+		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v), newFiles(v), newTasks(v)},
 		"set":  {newConfigure(v), newDoctor(v), newConfig(v)},
-		"keep": {newBackup(v), newRestore(v)},
+		"keep": {newBackup(v), newRestore(v), newExport(v)},
 	} {
 		for _, c := range list {
 			c.GroupID = group

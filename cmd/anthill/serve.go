@@ -69,7 +69,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	svc, err := services.Open(ctx, services.Config{
 		Home: cfg.Home, ProjectsDir: cfg.ProjectsDir, EnvFile: cfg.EnvFile, Getenv: os.LookupEnv,
 		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, Retention: cfg.Retention,
-		InviteMaxFailures: cfg.InviteMaxFailures, Log: log,
+		InviteMaxFailures: cfg.InviteMaxFailures, ObsidianVault: cfg.ObsidianVault, OpenSlideDir: cfg.OpenSlideDir, Log: log,
 	})
 	if err != nil {
 		return err

@@ -19,7 +19,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/edge"
@@ -43,6 +42,8 @@ type Handler struct {
 	access       antonv1.AccessServiceClient
 	messages     antv1.MessagesServiceClient
 	participants antv1.ParticipantsServiceClient
+	exports      antv1.ExportsServiceClient
+	files        antv1.FilesServiceClient
 	sockets      *sockets
 	statuses     map[string]int                            // of answers, by the method that gave them
 	reasons      map[string]int                            // HTTP status by reason
@@ -69,7 +70,7 @@ type resource struct {
 }
 
 // resources are all there are.
-var resources = []resource{health, sessions, streams, invites, messages, participants, search}
+var resources = []resource{health, sessions, streams, invites, messages, participants, search, exports, files, runEvents, hooks, reads, links, digest, asks, share, identity, tasks}
 
 // generated registers the routes of a service.
 type generated func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error
@@ -84,7 +85,7 @@ func service[C any](newClient func(grpc.ClientConnInterface) C, register func(co
 // New wires the dialect to a channel. ctx ends background work of the mux.
 func New(ctx context.Context, o Options) (*Handler, error) {
 	h := &Handler{channel: o.Channel, access: antonv1.NewAccessServiceClient(o.Channel),
-		messages: antv1.NewMessagesServiceClient(o.Channel), participants: antv1.NewParticipantsServiceClient(o.Channel),
+		messages: antv1.NewMessagesServiceClient(o.Channel), participants: antv1.NewParticipantsServiceClient(o.Channel), exports: antv1.NewExportsServiceClient(o.Channel), files: antv1.NewFilesServiceClient(o.Channel),
 		sockets: newSockets(o), log: o.Log,
 		statuses: map[string]int{}, reasons: map[string]int{}, beside: map[string]func(map[string]string) object{}}
 	h.mux = rest.NewMux(rest.MuxOptions{
@@ -163,9 +164,7 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 }
 
 // marshaler is the JSON of the dialect: the names of the proto's fields.
-var marshaler = rest.Marshaler{Options: func(proto.Message) protojson.MarshalOptions {
-	return protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
-}}
+var marshaler rest.Marshaler
 
 // forward gives an answer the status of its method.
 func (h *Handler) forward(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {

@@ -112,6 +112,56 @@ func Render(e *antv1.Event) []byte {
 			inRoom
 			Hard bool `json:"hard"`
 		}{named("session_deleted"), v.SessionDeleted.Hard})
+	case *antv1.Event_TaskCreated:
+		return encode(taskEvent{named("task_created"), taskRow(v.TaskCreated.Task)})
+	case *antv1.Event_TaskUpdated:
+		return encode(taskEvent{named("task_updated"), taskRow(v.TaskUpdated.Task)})
+	case *antv1.Event_TaskDeleted:
+		return encode(struct {
+			inRoom
+			ID string `json:"taskId"`
+		}{named("task_deleted"), v.TaskDeleted.Id})
+	case *antv1.Event_FileRefCreated:
+		ref, err := marshaler.Marshal(v.FileRefCreated.Ref)
+		if err != nil {
+			return nil // only text that is not UTF-8, which is not stored
+		}
+		return encode(struct {
+			inRoom
+			Ref json.RawMessage `json:"ref"`
+		}{named("file_ref_created"), ref})
+	case *antv1.Event_FileRefDeleted:
+		return encode(struct {
+			inRoom
+			ID string `json:"refId"`
+		}{named("file_ref_deleted"), v.FileRefDeleted.Id})
+	case *antv1.Event_RoomLinkCreated:
+		l := v.RoomLinkCreated
+		head.Type = "room_link_created"
+		return encode(struct {
+			envelope             // compat: ant.md 2.2, roomId instead of sessionId
+			RoomID       string  `json:"roomId"`
+			ID           string  `json:"linkId"`
+			Target       string  `json:"targetRoomId"`
+			Relationship string  `json:"relationship"`
+			Title        *string `json:"title,omitempty"`
+		}{head, e.SessionId, l.LinkId, l.TargetRoomId, l.Relationship, l.Title})
+	case *antv1.Event_RoomLinkDeleted:
+		head.Type = "room_link_deleted"
+		return encode(struct {
+			envelope
+			RoomID string `json:"roomId"`
+			ID     string `json:"linkId"`
+		}{head, e.SessionId, v.RoomLinkDeleted.LinkId})
+	case *antv1.Event_AskCreated:
+		return encode(askEvent{named("ask_created"), askRow(v.AskCreated.Ask)})
+	case *antv1.Event_AskUpdated:
+		return encode(askEvent{named("ask_updated"), askRow(v.AskUpdated.Ask)})
+	case *antv1.Event_RunEventCreated:
+		return encode(struct {
+			inRoom
+			Event runEventJSON `json:"event"`
+		}{named("run_event_created"), runEventText(v.RunEventCreated.Event)})
 	case *antv1.Event_SessionsChanged:
 		head.Type = "sessions_changed"
 		return encode(struct {
@@ -134,6 +184,20 @@ func Render(e *antv1.Event) []byte {
 		}{head, e.SessionId, v.Resync.OldestSeq, true})
 	}
 	return nil
+}
+
+type askEvent struct {
+	inRoom
+	Ask json.RawMessage `json:"ask"`
+}
+
+// askRow is a question as REST answers it.
+func askRow(a *antv1.PostedAsk) json.RawMessage {
+	b, err := marshaler.Marshal(a)
+	if err != nil {
+		return nil // only text that is not UTF-8, which is not stored
+	}
+	return b
 }
 
 type readByJSON struct {

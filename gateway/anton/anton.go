@@ -213,9 +213,9 @@ func (h *Handler) rewrite(ctx context.Context, m proto.Message) (any, error) {
 	case *antonv1.Item:
 		return viewListed(m), nil
 	case *antonv1.ListAttachmentsResponse:
-		return bareList(m.Attachments, snake)
+		return bareList(m.Attachments, rest.Snake)
 	case *antonv1.ListArtifactsResponse:
-		return bareList(m.Artifacts, camel)
+		return bareList(m.Artifacts, rest.Camel)
 	case *antonv1.SearchResponse:
 		return viewSearch(m), nil
 	case *antonv1.RawSettings:

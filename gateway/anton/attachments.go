@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/rest"
@@ -30,14 +29,14 @@ const (
 var missingFiles = invalid(rest.FieldError{Type: "missing", Loc: []any{"body", "files"}, Msg: "Field required"})
 
 // bareList shows messages as a JSON array without an object around it.
-func bareList[M proto.Message](list []M, o protojson.MarshalOptions) (any, error) {
+func bareList[M proto.Message](list []M, n rest.Names) (any, error) {
 	out := make([]json.RawMessage, len(list))
 	for i, m := range list {
-		b, err := o.Marshal(m)
+		b, err := rest.Encode(m, n)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = rest.DropBlanks(b)
+		out[i] = b
 	}
 	return out, nil
 }
@@ -83,7 +82,11 @@ func (h *Handler) uploadAttachmentsForm(w http.ResponseWriter, r *http.Request, 
 		return
 	}
 	s := &spool{fields: map[string]string{"project": r.URL.Query().Get("project"), "session_id": r.URL.Query().Get("session_id")}}
-	defer s.close()
+	defer func() {
+		if err := s.close(); err != nil {
+			h.log.Warn("closing the copy of a form", "error", err)
+		}
+	}()
 	if err := s.read(form); err != nil {
 		h.refuse(w, r, spoolProblem(err))
 		return
@@ -122,7 +125,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, send func(atta
 		problemOf(r, err).write(w, r)
 		return
 	}
-	list, err := bareList(out.Attachments, snake)
+	list, err := bareList(out.Attachments, rest.Snake)
 	if err != nil {
 		problem{status: http.StatusInternalServerError, detail: "Internal Server Error"}.write(w, r)
 		return
@@ -186,7 +189,9 @@ func (s *spool) add(part *multipart.Part) error {
 			return err
 		}
 		s.disk = disk
-		_ = os.Remove(disk.Name()) // where that fails while it is open, close does it
+		if err := os.Remove(disk.Name()); err != nil { // it has no name, so that nothing is left of it
+			return err
+		}
 	}
 	n, err := io.Copy(s.disk, io.LimitReader(part, spoolMax-s.size+1))
 	s.files = append(s.files, spooled{part.FileName(), s.size, n})
@@ -196,11 +201,11 @@ func (s *spool) add(part *multipart.Part) error {
 	return err
 }
 
-func (s *spool) close() {
-	if s.disk != nil {
-		_ = s.disk.Close() // it was a copy
-		_ = os.Remove(s.disk.Name())
+func (s *spool) close() error {
+	if s.disk == nil {
+		return nil
 	}
+	return s.disk.Close()
 }
 
 func spoolProblem(err error) problem {

@@ -32,6 +32,7 @@ func (h *Handler) downloadBackup(w http.ResponseWriter, r *http.Request, _ map[s
 	if err := out.Flush(); err != nil {
 		return // a HEAD, or nobody is left
 	}
+	defer out.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may serve other requests
 	for whole := false; ; {
 		whole = whole || m.GetSummary() != nil
 		if err := out.SetWriteDeadline(time.Now().Add(chunkWithin)); err != nil {

@@ -4,27 +4,20 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/rest"
 )
 
-var (
-	snake = protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
-	// compat: the settings speak camelCase (anton.md 6).
-	camel = protojson.MarshalOptions{EmitUnpopulated: true}
-)
-
 // marshaler is the JSON of the dialect.
-var marshaler = rest.Marshaler{Options: optionsOf}
+var marshaler = rest.Marshaler{Names: namesOf}
 
-// optionsOf are how a message is written.
-func optionsOf(m proto.Message) protojson.MarshalOptions {
+// namesOf are those of a message. compat: the settings speak camelCase (anton.md 6).
+func namesOf(m proto.Message) rest.Names {
 	if strings.HasPrefix(m.ProtoReflect().Descriptor().ParentFile().Path(), "anton/v1/settings") {
-		return camel
+		return rest.Camel
 	}
-	return snake
+	return rest.Snake
 }
 
 // bodyProblem is the answer to a body that was not read.

@@ -19,8 +19,8 @@ import (
 
 // Marshaler is the JSON of generated routes. Unknown members of a body are ignored.
 type Marshaler struct {
-	// Options are those of a message that is answered.
-	Options func(proto.Message) protojson.MarshalOptions
+	// Names are those of a message that is answered; nil: Snake, all of them.
+	Names func(proto.Message) Names
 }
 
 // Nothing is an answer without a body, for a status that allows none.
@@ -38,8 +38,11 @@ func (ms Marshaler) Marshal(v any) ([]byte, error) {
 	if !ok {
 		return json.Marshal(v)
 	}
-	b, err := ms.Options(m).Marshal(m)
-	return DropBlanks(b), err
+	names := Snake
+	if ms.Names != nil {
+		names = ms.Names(m)
+	}
+	return Encode(m, names)
 }
 
 // Unmarshal implements runtime.Marshaler.
@@ -113,6 +116,9 @@ type BodyError struct {
 	Detail string       `json:"detail"` // a sentence; empty with fields
 	Fields []FieldError `json:"fields"`
 }
+
+// errNotText is a string that JSON cannot hold.
+var errNotText = errors.New("a string is not UTF-8")
 
 // bodyErrorMark begins the text of a BodyError. Generated code passes errors of
 // the decoder on as text, so all of it travels inside.

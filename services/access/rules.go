@@ -76,6 +76,50 @@ var rules = map[string]rule{
 	antv1.ParticipantsService_SetPresence_FullMethodName:       {need: read, room: "session_id"}, // who reads is there
 	antv1.ParticipantsService_SetTyping_FullMethodName:         {need: write, room: "session_id"},
 
+	antv1.ExportsService_ListExportTargets_FullMethodName: {need: read, room: "session_id"},
+	antv1.ExportsService_ExportSession_FullMethodName:     {need: admin}, // it writes on this machine
+	antv1.ExportsService_DownloadExport_FullMethodName:    {need: read, room: "session_id"},
+
+	antv1.FilesService_ListFileRefs_FullMethodName:           {need: read, room: "session_id"},
+	antv1.FilesService_CreateFileRef_FullMethodName:          {need: write, room: "session_id"},
+	antv1.FilesService_DeleteFileRef_FullMethodName:          {need: admin}, // it may be another's
+	antv1.FilesService_UploadAttachment_FullMethodName:       {need: write, room: "session_id"},
+	antv1.FilesService_ListRoomAttachments_FullMethodName:    {need: read, room: "session_id"},
+	antv1.FilesService_GetRoomAttachment_FullMethodName:      {need: read, room: "session_id"},
+	antv1.FilesService_DeleteRoomAttachment_FullMethodName:   {need: admin},
+	antv1.FilesService_DownloadRoomAttachment_FullMethodName: {need: read, room: "session_id"},
+
+	antv1.ReadsService_ListReads_FullMethodName:       {need: read, room: "session_id"},
+	antv1.ReadsService_GetMessageReads_FullMethodName: {need: read, room: "session_id"},
+	antv1.ReadsService_MarkRead_FullMethodName:        {need: write, room: "session_id"},
+
+	antv1.LinksService_ListLinks_FullMethodName:  {need: admin}, // they name other rooms
+	antv1.LinksService_CreateLink_FullMethodName: {need: admin},
+	antv1.LinksService_DeleteLink_FullMethodName: {need: admin},
+
+	antv1.DigestService_GetDigest_FullMethodName: {need: read, room: "session_id"},
+	antv1.ShareService_GetShare_FullMethodName:   {need: read, room: "session_id"},
+
+	antv1.AsksService_ListAsks_FullMethodName:    {need: read, room: "session_id"},
+	antv1.AsksService_CreateAsk_FullMethodName:   {need: write, room: "session_id"},
+	antv1.AsksService_ListAllAsks_FullMethodName: {need: admin},
+	antv1.AsksService_GetAsk_FullMethodName:      {need: read, room: "session_id"}, // guests name their room
+	antv1.AsksService_UpdateAsk_FullMethodName:   {need: write, room: "session_id"},
+
+	antv1.TasksService_ListTasks_FullMethodName:   {need: read, room: "session_id"},
+	antv1.TasksService_CreateTask_FullMethodName:  {need: write, room: "session_id"},
+	antv1.TasksService_GetTask_FullMethodName:     {need: read, room: "session_id"},
+	antv1.TasksService_UpdateTask_FullMethodName:  {need: write, room: "session_id"}, // the room looks at what
+	antv1.TasksService_DeleteTask_FullMethodName:  {need: admin},
+	antv1.TasksService_ClaimTask_FullMethodName:   {need: write, room: "session_id"},
+	antv1.TasksService_ReleaseTask_FullMethodName: {need: write, room: "session_id"},
+
+	antv1.IdentityService_RegisterIdentity_FullMethodName: {need: admin}, // on this machine
+	antv1.IdentityService_ResolveIdentity_FullMethodName:  {need: admin},
+
+	antv1.RunEventsService_ListRunEvents_FullMethodName: {need: read, room: "session_id"},
+	antv1.HooksService_PostHook_FullMethodName:          {need: admin}, // what it says is highly trusted
+
 	antv1.SearchService_SearchMessages_FullMethodName: {need: admin},
 	antv1.SearchService_SearchRoom_FullMethodName:     {need: read, room: "session_id"},
 

@@ -22,6 +22,7 @@ import (
 //	manifest.json       what it is, first
 //	store/main.db       the two stores, as of one moment
 //	store/bulk.db
+//	uploads/<SHA-256>   contents of files of rooms; since version 2
 //	projects/…          the project folders: plain files and folders only
 //	contents.json       each file's size and checksum, last: an archive without is cut off
 const (
@@ -29,10 +30,11 @@ const (
 	contentsName = "contents.json"
 	mainName     = "store/main.db"
 	bulkName     = "store/bulk.db"
+	uploadsName  = "uploads"
 	projectsName = "projects"
 
 	formatName    = "anthill-backup"
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // manifest says what an archive is.

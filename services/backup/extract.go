@@ -127,6 +127,9 @@ func (u *unpacker) place(name string) (root *os.Root, dir, local string, err err
 	if name == mainName || name == bulkName {
 		return u.to.home, u.to.homeDir, name, nil
 	}
+	if local, ok := strings.CutPrefix(name, uploadsName+"/"); ok && isUpload(local) {
+		return u.to.home, u.to.homeDir, name, nil
+	}
 	if local, ok := strings.CutPrefix(name, projectsName+"/"); ok {
 		return u.to.projects, u.to.projectsDir, local, nil
 	}
@@ -238,7 +241,7 @@ func (u *unpacker) settle() error {
 			return err
 		}
 	}
-	return errors.Join(syncFolder(u.to.projects, "."), syncFolder(u.to.home, "store"), syncFolder(u.to.home, "."))
+	return errors.Join(syncFolder(u.to.projects, "."), syncFolder(u.to.home, "store"), syncFolder(u.to.home, uploadsName), syncFolder(u.to.home, "."))
 }
 
 func syncFolder(root *os.Root, name string) error {

@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,56 @@ import (
 
 	"anthill/services/internal/workspace"
 )
+
+// addUploads writes the contents of files of rooms. They are there before a row
+// of the store leads to them, and never change.
+func (p *packer) addUploads(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open the folder of uploads: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // it was only read
+	list, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("list the folder of uploads: %w", err)
+	}
+	for _, d := range list {
+		if p.ctx.Err() != nil {
+			return p.ctx.Err()
+		}
+		if isUpload(d.Name()) && d.Type().IsRegular() {
+			if err := p.addUpload(root, d.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isUpload says whether a name is a SHA-256.
+func isUpload(name string) bool {
+	_, err := hex.DecodeString(name)
+	return err == nil && len(name) == 2*sha256.Size && strings.ToLower(name) == name
+}
+
+func (p *packer) addUpload(root *os.Root, name string) error {
+	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return p.add(uploadsName+"/"+name, 0o600, info.ModTime(), info.Size(), f)
+}
 
 // addProjects writes the project folders. What is no plain file or folder, what
 // cannot be read and what has a name that no project may have is left out, and

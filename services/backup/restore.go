@@ -118,7 +118,7 @@ func occupied(o RestoreOptions) (string, error) {
 
 // swap is what is to be renamed: it is written down before the first rename.
 type swap struct {
-	Stage         string `json:"stage"`          // holds the new store
+	Stage         string `json:"stage"`          // holds the new store and uploads
 	ProjectsStage string `json:"projects_stage"` // becomes Projects
 	Projects      string `json:"projects"`
 	Aside         string `json:"aside"`          // gets the old store
@@ -196,6 +196,10 @@ func (s *swap) fill(ctx context.Context, r io.Reader, o RestoreOptions) (_ *unpa
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.projects.Close()) }()
+	// It takes the place of what is there even if the archive has none.
+	if err := to.home.Mkdir(uploadsName, 0o700); err != nil {
+		return nil, err
+	}
 	u, err := unpack(ctx, r, to, o.MaxBytes)
 	if err != nil {
 		return nil, err

@@ -165,6 +165,9 @@ func (r *Room) Write(ctx context.Context, w io.Writer) (_ *antonv1.BackupSummary
 			return nil, full(err)
 		}
 	}
+	if err := p.addUploads(filepath.Join(r.opt.Home, uploadsName)); err != nil {
+		return nil, full(err)
+	}
 	if err := p.addProjects(r.opt.ProjectsDir); err != nil {
 		return nil, full(err)
 	}

@@ -70,6 +70,9 @@ func (s *swap) run(home string) error {
 	if err := exchange(filepath.Join(s.Stage, "store"), filepath.Join(home, "store"), filepath.Join(s.Aside, "store")); err != nil {
 		return err
 	}
+	if err := exchange(filepath.Join(s.Stage, uploadsName), filepath.Join(home, uploadsName), filepath.Join(s.Aside, uploadsName)); err != nil {
+		return err
+	}
 	return exchange(s.ProjectsStage, s.Projects, s.ProjectsAside)
 }
 

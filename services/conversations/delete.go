@@ -155,7 +155,7 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 		if err := r.dropBulk(ctx, d.TurnID); err != nil {
 			return err
 		}
-		return deleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey).Uint(d.Ordinal)))
+		return store.DeleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey).Uint(d.Ordinal)))
 	}
 	for {
 		var rec *turnRecord
@@ -173,7 +173,7 @@ func (r *Room) carryOut(ctx context.Context, d *deletion) error {
 			return err
 		}
 		if rec == nil {
-			if err := deleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey))); err != nil {
+			if err := store.DeleteRange(ctx, r.opt.Main, store.Prefix(rowPrefix(d.ConvKey))); err != nil {
 				return err
 			}
 			return r.deleteDependents(ctx, d)
@@ -219,34 +219,10 @@ func (r *Room) deleteDependents(ctx context.Context, d *deletion) error {
 
 // dropBulk removes everything a turn has in the bulk store.
 func (r *Room) dropBulk(ctx context.Context, turnID string) error {
-	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(turnID))); err != nil {
+	if err := store.DeleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(turnID))); err != nil {
 		return err
 	}
-	return deleteRange(ctx, r.opt.Bulk, store.Prefix(logPrefix(turnID)))
-}
-
-func deleteRange(ctx context.Context, db store.DB, rg store.Range) error {
-	for {
-		n := 0
-		err := db.Update(ctx, func(tx store.Tx) error {
-			n = 0
-			var doomed [][]byte
-			for k := range tx.Scan(rg) {
-				doomed = append(doomed, append([]byte(nil), k...))
-				if len(doomed) == deleteBatch {
-					break
-				}
-			}
-			for _, k := range doomed {
-				tx.Delete(k)
-			}
-			n = len(doomed)
-			return nil
-		})
-		if err != nil || n < deleteBatch {
-			return err
-		}
-	}
+	return store.DeleteRange(ctx, r.opt.Bulk, store.Prefix(logPrefix(turnID)))
 }
 
 // hold keeps the sweep from taking what is written for a turn for an orphan,

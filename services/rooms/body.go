@@ -133,7 +133,7 @@ func (r *Room) sweepBodies(ctx context.Context) error {
 		if !doomed {
 			continue
 		}
-		if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodyPrefix(rooms[i], body))); err != nil {
+		if err := store.DeleteRange(ctx, r.opt.Bulk, store.Prefix(bodyPrefix(rooms[i], body))); err != nil {
 			return err
 		}
 		err = r.opt.Main.Update(ctx, func(tx store.Tx) error {
@@ -145,30 +145,4 @@ func (r *Room) sweepBodies(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// deleteBatch keeps a removal's transactions well under the store's limits.
-const deleteBatch = 50
-
-func deleteRange(ctx context.Context, db store.DB, rg store.Range) error {
-	for {
-		n := 0
-		err := db.Update(ctx, func(tx store.Tx) error {
-			var doomed [][]byte
-			for k := range tx.Scan(rg) {
-				doomed = append(doomed, bytes.Clone(k))
-				if len(doomed) == deleteBatch {
-					break
-				}
-			}
-			for _, k := range doomed {
-				tx.Delete(k)
-			}
-			n = len(doomed)
-			return nil
-		})
-		if err != nil || n < deleteBatch {
-			return err
-		}
-	}
 }

@@ -113,6 +113,10 @@ func (r *Room) DeleteMessage(ctx context.Context, q *antv1.DeleteMessageRequest)
 		if m.Body != "" {
 			tx.Put(doomedKey(m.Room, m.Body), []byte{})
 		}
+		forgetReads(tx, m)
+		if err := dropAsks(tx, m.Event); err != nil {
+			return err
+		}
 		if err := uncount(tx, m); err != nil {
 			return err
 		}

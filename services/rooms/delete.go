@@ -7,8 +7,9 @@ import (
 	"anthill/services/internal/store/key"
 )
 
-// DeleteSession removes all that a session had here: its messages as a room, its
-// part in other rooms, what it was owed as a terminal. The session reads as gone
+// DeleteSession removes all that a session had here: its messages as a room with
+// readers, questions and links, its part in other rooms, what it was owed as a
+// terminal. The session reads as gone
 // already, so nothing is added meanwhile. Idempotent; it may be called again after
 // a failure or a restart.
 func (r *Room) DeleteSession(ctx context.Context, id string) error {
@@ -17,14 +18,20 @@ func (r *Room) DeleteSession(ctx context.Context, id string) error {
 		return err
 	}
 	// Bodies first: as long as some are left, the rows that lead to them are, too.
-	if err := deleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
+	if err := store.DeleteRange(ctx, r.opt.Bulk, store.Prefix(bodiesOf(id))); err != nil {
 		return err
 	}
 	for _, all := range []key.Key{messagesOf(id), deliveriesOf(id), breaksOf(id), onceOf(id), onceRingOf(id),
-		postersOf(id), key.Of("ant_focus").Str(id), stateKey(id)} {
-		if err := deleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
+		postersOf(id), readsOf(id), unreadOf(id), copyKey(id), key.Of("ant_focus").Str(id), stateKey(id)} {
+		if err := store.DeleteRange(ctx, r.opt.Main, store.Prefix(all)); err != nil {
 			return err
 		}
+	}
+	if err := r.deleteAsks(ctx, id); err != nil {
+		return err
+	}
+	if err := r.deleteLinks(ctx, id); err != nil {
+		return err
 	}
 	if err := r.deleteMembers(ctx, func(rd store.Reader) ([]*member, error) {
 		return collect(members.Scan(rd, store.ScanOptions{Prefix: key.Key(nil).Str(id), Limit: memberBatch}))

@@ -378,6 +378,11 @@ func (r *Room) settle(ctx context.Context, o *owed, end delivery, over bool) err
 		if err := putMessage(tx, m); err != nil {
 			return err
 		}
+		if d.Delivered {
+			if _, _, err := r.noteRead(tx, m, reading{Reader: o.Terminal, Session: true}); err != nil {
+				return err
+			}
+		}
 		return saveDeliveries(tx, o.Room, o.Seq, append(list, d))
 	})
 }

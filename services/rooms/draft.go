@@ -36,6 +36,7 @@ type draft struct {
 	replyTo  string
 	msgType  string
 	meta     string
+	asks     asks
 	flags    metaFlags
 	mentions mention.Mentions
 	human    bool   // as far as the request says
@@ -75,15 +76,21 @@ func (r *Room) readDraft(q *antv1.PostMessageRequest, by caller.Caller) (*draft,
 		}
 	}
 	d.human = d.role != "assistant" && d.role != "system"
-	var err error
-	if d.meta, d.flags, err = readMeta(q.Meta, q.Asks); err != nil {
+	meta, err := metaObject(q.Meta)
+	if err != nil {
+		return nil, err
+	}
+	if d.flags, err = readFlags(meta); err != nil {
+		return nil, err
+	}
+	if d.asks.named, err = readAsks(q.Asks); err != nil {
 		return nil, err
 	}
 	if d.once, err = readOnce(q, d.sender); err != nil {
 		return nil, err
 	}
 	d.normalise()
-	return d, nil
+	return d, d.writeMeta(meta)
 }
 
 // normalise does to a message what clients count on (ant.md 1.2).
@@ -104,41 +111,56 @@ func (d *draft) normalise() {
 // noMeta is the metadata of most messages.
 const noMeta = `{"asks":[],"asks_resolved":[],"inferred_asks":[]}`
 
-// readMeta checks metadata and adds the lists that every message has.
-func readMeta(text string, asks []string) (string, metaFlags, error) {
-	if text == "" && len(asks) == 0 {
-		return noMeta, metaFlags{}, nil
+// writeMeta adds to the metadata that was given the lists that every message has
+// (compat: ant.md 1.2), with what the message asks. Questions are not looked for
+// if the metadata has some already.
+func (d *draft) writeMeta(meta map[string]json.RawMessage) (err error) {
+	if !listed(meta["asks"]) && !listed(meta["inferred_asks"]) {
+		d.inferAsks()
 	}
-	if len(asks) > asksMax {
-		return "", metaFlags{}, fault.BadField("value_error", "asks has too many questions: 32 at most", "asks")
-	}
-	for i, a := range asks {
-		if len(a) > askMax {
-			return "", metaFlags{}, fault.BadField("value_error", "a question is too long: 2 KiB at most", "asks", itoa(i))
-		}
-	}
-	meta, err := metaObject(text)
-	if err != nil {
-		return "", metaFlags{}, err
-	}
-	flags, err := readFlags(meta)
-	if err != nil {
-		return "", metaFlags{}, err
-	}
-	if len(asks) > 0 {
-		list, err := json.Marshal(asks)
-		if err != nil {
-			return "", metaFlags{}, err
-		}
-		meta["asks"] = list
+	if len(meta) == 0 && len(d.asks.named) == 0 && len(d.asks.inferred) == 0 {
+		d.meta = noMeta
+		return nil
 	}
 	for _, name := range []string{"asks", "inferred_asks", "asks_resolved"} {
 		if v := meta[name]; len(v) == 0 || v[0] != '[' {
 			meta[name] = json.RawMessage("[]")
 		}
 	}
-	out, err := metaText(meta)
-	return out, flags, err
+	if err := putList(meta, "asks", d.asks.named); err != nil {
+		return err
+	}
+	before := meta["inferred_asks"]
+	if err := putList(meta, "inferred_asks", d.asks.inferred); err != nil {
+		return err
+	}
+	d.meta, err = metaText(meta)
+	if err != nil && len(d.asks.inferred) > 0 { // what is found is no reason to refuse
+		d.asks.inferred, meta["inferred_asks"] = nil, before
+		d.meta, err = metaText(meta)
+	}
+	return err
+}
+
+// listed says whether a member is a list with something in it.
+func listed(v json.RawMessage) bool {
+	var list []json.RawMessage
+	return len(v) > 0 && json.Unmarshal(v, &list) == nil && len(list) > 0
+}
+
+// putList sets a member, if there is something to be set.
+func putList(meta map[string]json.RawMessage, name string, list []string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(list); err != nil {
+		return err
+	}
+	meta[name] = bytes.TrimSpace(b.Bytes())
+	return nil
 }
 
 // metaObject reads a JSON object; an empty text is an empty one.
@@ -156,19 +178,23 @@ func metaObject(text string) (map[string]json.RawMessage, error) {
 	return meta, nil
 }
 
-// metaText writes metadata: what was given stays as it was written.
+// metaText writes metadata, which is bounded: what was given stays as it was written.
 func metaText(meta map[string]json.RawMessage) (string, error) {
+	text, err := encodeMeta(meta)
+	if err == nil && len(text) > metaMax+1024 {
+		err = fault.BadField("value_error", "meta is too large: 64 KiB at most", "meta")
+	}
+	return text, err
+}
+
+func encodeMeta(meta map[string]json.RawMessage) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(meta); err != nil {
 		return "", err
 	}
-	text := strings.TrimSuffix(b.String(), "\n")
-	if len(text) > metaMax+1024 {
-		return "", fault.BadField("value_error", "meta is too large: 64 KiB at most", "meta")
-	}
-	return text, nil
+	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
 // readFlags reads what routing goes by. Asking past somebody's focus needs a reason.

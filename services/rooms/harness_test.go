@@ -36,6 +36,7 @@ type house struct {
 
 	mu  sync.Mutex
 	now time.Time
+	ids int
 }
 
 type fakeSessions struct {
@@ -69,6 +70,12 @@ func (f *fakeSessions) LinkedTerminals(_ store.Reader, chat string) (out []*room
 }
 
 func (f *fakeSessions) Touch(store.Tx, string, time.Time) error { return nil }
+
+func (f *fakeSessions) SpawnChat(_ store.Tx, c rooms.Spawn) (*rooms.Session, error) {
+	s := rooms.Session{ID: c.ID, Name: c.Name, Type: "chat"}
+	f.put(s)
+	return &s, nil
+}
 
 func (f *fakeSessions) put(s rooms.Session) {
 	f.mu.Lock()
@@ -152,7 +159,8 @@ func (h *house) start() {
 	if _, bench := h.t.(*testing.B); !bench {
 		db = storetest.RunTwice(db)
 	}
-	h.room = rooms.Open(rooms.Options{Main: db, Bulk: h.bulk, Sessions: h.sessions, Now: h.clock, Log: log})
+	h.room = rooms.Open(rooms.Options{Main: db, Bulk: h.bulk, Sessions: h.sessions, Now: h.clock, NewID: h.newID,
+		Address: func() string { return "http://127.0.0.1:1" }, Log: log})
 	if h.screens != nil {
 		h.room.JoinTerminals(h.screens)
 	}
@@ -175,6 +183,13 @@ func (h *house) clock() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.now
+}
+
+func (h *house) newID() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ids++
+	return fmt.Sprintf("id%019d", h.ids)
 }
 
 func (h *house) pass(d time.Duration) {

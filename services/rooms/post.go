@@ -20,6 +20,8 @@ type posted struct {
 	first      bool
 	replayed   bool
 	dry        bool
+	asks       *askSet  // what it asks; nil: nothing
+	untold     bool     // they are to be told of behind it
 	bypassed   bool     // it got past somebody's focus
 	waking     []string // terminals that are owed something and are live
 }
@@ -81,6 +83,11 @@ func (r *Room) post(ctx context.Context, d *draft) (*posted, error) {
 		return p, err
 	}
 	p.m.Content = d.content
+	if p.untold {
+		if err := r.tellUntold(ctx, p.asks.Order); err != nil {
+			r.Wake() // it is stored; the room tells of it by itself
+		}
+	}
 	if len(p.waking) > 0 {
 		return p, r.deliverNow(ctx, p)
 	}
@@ -112,7 +119,11 @@ func (r *Room) store(tx store.Tx, d *draft) (*posted, error) {
 		}
 		if m != nil {
 			list, err := loadDeliveries(tx, m.Room, m.Seq)
-			return &posted{m: m, first: used.First, deliveries: list, replayed: true}, err
+			if err != nil {
+				return nil, err
+			}
+			set, err := askSets.Get(tx, askKey(m.Event))
+			return &posted{m: m, first: used.First, deliveries: list, asks: set, replayed: true}, err
 		}
 	}
 	st, err := loadState(tx, room.ID)
@@ -125,6 +136,9 @@ func (r *Room) store(tx store.Tx, d *draft) (*posted, error) {
 	}
 	m := p.m
 	if m.Event, err = created(tx, m); err != nil {
+		return nil, err
+	}
+	if p.asks, p.untold, err = r.putAsks(tx, m, d, len(plan)); err != nil {
 		return nil, err
 	}
 	if err := r.owe(tx, p, plan, d); err != nil {

@@ -1,7 +1,8 @@
 // Package rooms is where humans and agents talk: the messages of a session, who
-// takes part, and whom a message wakes.
+// takes part, whom a message wakes, who has read it and what it asks; and how
+// rooms are linked.
 //
-// Calls enter by its two gRPC services. A message is one transaction: its row,
+// Calls enter by its gRPC services. A message is one transaction: its row,
 // its event, its sender, what is owed to terminals, all or nothing. What a
 // terminal is owed is kept until it was delivered or has expired; the room tries
 // again by itself, also after a restart. The room never speaks to a terminal
@@ -57,7 +58,13 @@ type Sessions interface {
 	LinkedTerminals(r store.Reader, chatID string) ([]*Session, error)
 	// Touch notes that something happens in a session.
 	Touch(tx store.Tx, id string, at time.Time) error
+	// SpawnChat makes a chat that belongs to a room, and tells of it. A name that
+	// is taken gets a number. It is about ten writes of the transaction.
+	SpawnChat(tx store.Tx, c Spawn) (*Session, error)
 }
+
+// Spawn is a chat to be made for a room.
+type Spawn struct{ ID, Name, Parent string }
 
 // Terminals takes what is typed into live terminals.
 type Terminals interface {
@@ -78,15 +85,23 @@ type Options struct {
 	Main, Bulk store.DB
 	Sessions   Sessions
 	Now        func() time.Time
+	NewID      func() string // 21 characters fit for a path
+	Address    func() string // a URL at which the server can be reached, without a path
 	Log        *slog.Logger
 	// Retain is how long a message waits for a terminal that is not live; 0: an hour.
 	Retain time.Duration
 }
 
-// Room serves MessagesService and ParticipantsService.
+// Room serves MessagesService, ParticipantsService, ReadsService, LinksService,
+// DigestService, AsksService and ShareService.
 type Room struct {
 	antv1.UnimplementedMessagesServiceServer
 	antv1.UnimplementedParticipantsServiceServer
+	antv1.UnimplementedReadsServiceServer
+	antv1.UnimplementedLinksServiceServer
+	antv1.UnimplementedDigestServiceServer
+	antv1.UnimplementedAsksServiceServer
+	antv1.UnimplementedShareServiceServer
 
 	opt       Options
 	terminals atomic.Pointer[Terminals] // nil: there are none
@@ -134,6 +149,11 @@ func (r *Room) live(terminal string) bool {
 func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antv1.RegisterMessagesServiceServer(s, r)
 	antv1.RegisterParticipantsServiceServer(s, r)
+	antv1.RegisterReadsServiceServer(s, r)
+	antv1.RegisterLinksServiceServer(s, r)
+	antv1.RegisterDigestServiceServer(s, r)
+	antv1.RegisterAsksServiceServer(s, r)
+	antv1.RegisterShareServiceServer(s, r)
 }
 
 // Close stops the workers. What is still owed is kept.

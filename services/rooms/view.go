@@ -41,7 +41,10 @@ func (p *posted) view() *antv1.PostMessageResponse {
 		Status: "complete", SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo),
 		MsgType: m.Type, Meta: m.Meta, CreatedAt: wireTime(m.At), BroadcastState: "pending", Seq: float64(m.Seq),
 		Pinned: flag(m.Pinned), FirstPost: p.first, DryRun: p.dry, Replayed: p.replayed,
-		Deliveries: viewDeliveries(m, p.deliveries)}
+		Deliveries: viewDeliveries(m, p.deliveries), Asks: p.asks.views()}
+	if len(v.Asks) > 0 {
+		v.Ask = v.Asks[0]
+	}
 	if p.first {
 		hint := firstPostHint
 		v.Hint = &hint

@@ -12,7 +12,8 @@ import (
 // lookAgain is how often the room looks for what has become due by itself.
 const lookAgain = 5 * time.Second
 
-// work does what the room owes: retained deliveries, ends of focus, removals. It
+// work does what the room owes: retained deliveries, ends of focus, members that
+// are being copied, events of questions, removals. It
 // reads everything from the store, so it goes on where an earlier run stopped.
 func (r *Room) work() {
 	defer r.workers.Done()
@@ -25,7 +26,8 @@ func (r *Room) work() {
 		case <-r.wake:
 		case <-timer.C:
 		}
-		err := errors.Join(r.sweepBodies(r.base), r.endFocuses(r.base), r.deliverAll(r.base))
+		err := errors.Join(r.sweepBodies(r.base), r.sweepReads(r.base), r.tellAllUntold(r.base), r.copyAllMembers(r.base),
+			r.endFocuses(r.base), r.deliverAll(r.base))
 		if err != nil && r.base.Err() == nil {
 			r.opt.Log.Warn("work on rooms failed, will be tried again", "error", err)
 		}

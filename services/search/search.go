@@ -102,16 +102,9 @@ func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antv1.RegisterSearchServiceServer(s, roomsService{room: r})
 }
 
-// Close stops following and closes the files. It gives the indexes a moment to
-// come up to date first, so that the next start has nothing to do.
-func (r *Room) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, farewell)
-	defer cancel()
-	for _, f := range []*follower{r.messages, r.conversations} {
-		if _, err := f.await(ctx); err != nil {
-			r.opt.Log.Warn("search index is closed before it is up to date", "topic", f.feed.Topic(), "error", err)
-		}
-	}
+// Close stops following and closes the files. What the indexes lack then, they
+// get after the next start.
+func (r *Room) Close(context.Context) error {
 	r.stop()
 	r.followers.Wait()
 	return errors.Join(r.messages.index.Close(), r.conversations.index.Close())
@@ -120,8 +113,6 @@ func (r *Room) Close(ctx context.Context) error {
 const (
 	// patience is how long a search waits for the index.
 	patience = time.Second
-	// farewell is how long closing waits for them; the rooms closed later need time, too.
-	farewell = 2 * time.Second
 	// budget is how long a search looks.
 	budget = 2 * time.Second
 

@@ -408,3 +408,32 @@ func unzip(t *testing.T, data []byte) []byte {
 	}
 	return plain
 }
+
+// Uploads of rooms are in a backup; those that it replaces are kept aside.
+func TestBackupHasUploads(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	room := str(s.newSession("r", "chat"), "id")
+	path := str(s.uploadTo("/api/upload?session_id="+room, "file/a.txt", "kept bytes").created(), "url")
+	file := filepath.Join(t.TempDir(), "backup.tgz")
+	if out, errs, code := command(t, s.environ(), "", "backup", file, "--server", s.url); code != 0 {
+		t.Fatalf("%s %s", out, errs)
+	}
+	if got := restored(t, file).get(path); got.status != http.StatusOK || string(got.body) != "kept bytes" {
+		t.Errorf("%v", got)
+	}
+	later := str(s.uploadTo("/api/upload?session_id="+room, "file/b.txt", "later bytes").created(), "url")
+	s.stop()
+	if out, errs, code := command(t, s.environ(), "", "restore", "--replace", file); code != 0 {
+		t.Fatalf("%s %s", out, errs)
+	}
+	s.restart()
+	if got := s.get(path); got.status != http.StatusOK || string(got.body) != "kept bytes" {
+		t.Errorf("%v", got)
+	}
+	s.get(later).refused(http.StatusNotFound, "")
+	aside, err := filepath.Glob(filepath.Join(s.home, "backups", "replaced-*", "uploads", "*"))
+	if err != nil || len(aside) != 2 {
+		t.Errorf("aside: %v %v", aside, err)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	antonv1 "anthill/gen/anton/v1"
 )
@@ -16,14 +15,12 @@ var launchLine = regexp.MustCompile(`(?m)^open (http://127\.0\.0\.1:\d+/launch\?
 // to standard error may get here later than what it wrote to standard output.
 func (s *server) launchLink() string {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if m := launchLine.FindStringSubmatch(s.stderr.String()); m != nil {
-			return m[1]
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("no launch link in %q", s.stderr.String())
-		}
-	}
+	var m []string
+	s.eventually("it prints a launch link", func() bool {
+		m = launchLine.FindStringSubmatch(s.stderr.String())
+		return m != nil
+	})
+	return m[1]
 }
 
 // launchBrowser follows a launch link and returns the cookie that it sets.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -79,15 +79,9 @@ func TestModels(t *testing.T) {
 // few seconds, and end early on a busy machine.
 func (s *server) offered(id string, want bool) {
 	s.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		ids := s.modelIDs()
-		if strings.Contains(" "+strings.Join(ids, " ")+" ", " "+id+" ") == want {
-			return
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("%s in %q: want %v", id, ids, want)
-		}
-	}
+	s.eventually(fmt.Sprintf("%s is offered: %t", id, want), func() bool {
+		return slices.Contains(s.modelIDs(), id) == want
+	})
 }
 
 // Model servers of this machine are found, offered by name, and used by name only.

@@ -267,15 +267,13 @@ func TestConfigureAtATerminal(t *testing.T) {
 		}()
 		at := 0
 		for i := 0; i < len(steps); i += 2 {
-			for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-				if n := strings.Index(out.String()[at:], steps[i]); n >= 0 {
+			s.eventually("it asks "+steps[i], func() bool {
+				n := strings.Index(out.String()[at:], steps[i])
+				if n >= 0 {
 					at += n + len(steps[i])
-					break
 				}
-				if time.Now().After(deadline) {
-					t.Fatalf("no %q in %q", steps[i], out.String())
-				}
-			}
+				return n >= 0
+			})
 			if _, err := io.WriteString(terminal, steps[i+1]+"\n"); err != nil {
 				t.Fatal(err)
 			}

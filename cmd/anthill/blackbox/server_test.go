@@ -330,3 +330,15 @@ func (p *process) peakMemory(t *testing.T) int64 {
 	t.Fatalf("no VmHWM in %s", data)
 	return 0
 }
+
+// eventually waits for what happens by itself, and of which nothing tells.
+func (s *server) eventually(what string, ok func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for pause := time.Millisecond; !ok(); pause = min(2*pause, 100*time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("it never happens: %s", what)
+		}
+		time.Sleep(pause)
+	}
+}

@@ -503,6 +503,16 @@ type Event struct {
 	//	*Event_HandleUpdated
 	//	*Event_CliFlagUpdated
 	//	*Event_SessionDeleted
+	//	*Event_TaskCreated
+	//	*Event_TaskUpdated
+	//	*Event_TaskDeleted
+	//	*Event_FileRefCreated
+	//	*Event_FileRefDeleted
+	//	*Event_RoomLinkCreated
+	//	*Event_RoomLinkDeleted
+	//	*Event_AskCreated
+	//	*Event_AskUpdated
+	//	*Event_RunEventCreated
 	//	*Event_SessionsChanged
 	//	*Event_SessionActivity
 	Event         isEvent_Event `protobuf_oneof:"event"`
@@ -692,6 +702,96 @@ func (x *Event) GetSessionDeleted() *SessionDeleted {
 	return nil
 }
 
+func (x *Event) GetTaskCreated() *TaskCreated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_TaskCreated); ok {
+			return x.TaskCreated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskUpdated() *TaskUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_TaskUpdated); ok {
+			return x.TaskUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTaskDeleted() *TaskDeleted {
+	if x != nil {
+		if x, ok := x.Event.(*Event_TaskDeleted); ok {
+			return x.TaskDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetFileRefCreated() *FileRefCreated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_FileRefCreated); ok {
+			return x.FileRefCreated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetFileRefDeleted() *FileRefDeleted {
+	if x != nil {
+		if x, ok := x.Event.(*Event_FileRefDeleted); ok {
+			return x.FileRefDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRoomLinkCreated() *RoomLinkCreated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_RoomLinkCreated); ok {
+			return x.RoomLinkCreated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRoomLinkDeleted() *RoomLinkDeleted {
+	if x != nil {
+		if x, ok := x.Event.(*Event_RoomLinkDeleted); ok {
+			return x.RoomLinkDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetAskCreated() *AskCreated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_AskCreated); ok {
+			return x.AskCreated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetAskUpdated() *AskUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_AskUpdated); ok {
+			return x.AskUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRunEventCreated() *RunEventCreated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_RunEventCreated); ok {
+			return x.RunEventCreated
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetSessionsChanged() *SessionsChanged {
 	if x != nil {
 		if x, ok := x.Event.(*Event_SessionsChanged); ok {
@@ -765,7 +865,48 @@ type Event_CliFlagUpdated struct {
 }
 
 type Event_SessionDeleted struct {
-	SessionDeleted *SessionDeleted `protobuf:"bytes,30,opt,name=session_deleted,json=sessionDeleted,oneof"` // 31 to 39: tasks, file references, room links. 40 to 59: terminals, prompts.
+	SessionDeleted *SessionDeleted `protobuf:"bytes,30,opt,name=session_deleted,json=sessionDeleted,oneof"`
+}
+
+type Event_TaskCreated struct {
+	TaskCreated *TaskCreated `protobuf:"bytes,31,opt,name=task_created,json=taskCreated,oneof"`
+}
+
+type Event_TaskUpdated struct {
+	TaskUpdated *TaskUpdated `protobuf:"bytes,32,opt,name=task_updated,json=taskUpdated,oneof"`
+}
+
+type Event_TaskDeleted struct {
+	TaskDeleted *TaskDeleted `protobuf:"bytes,33,opt,name=task_deleted,json=taskDeleted,oneof"`
+}
+
+type Event_FileRefCreated struct {
+	FileRefCreated *FileRefCreated `protobuf:"bytes,34,opt,name=file_ref_created,json=fileRefCreated,oneof"`
+}
+
+type Event_FileRefDeleted struct {
+	FileRefDeleted *FileRefDeleted `protobuf:"bytes,35,opt,name=file_ref_deleted,json=fileRefDeleted,oneof"`
+}
+
+type Event_RoomLinkCreated struct {
+	RoomLinkCreated *RoomLinkCreated `protobuf:"bytes,36,opt,name=room_link_created,json=roomLinkCreated,oneof"`
+}
+
+type Event_RoomLinkDeleted struct {
+	RoomLinkDeleted *RoomLinkDeleted `protobuf:"bytes,37,opt,name=room_link_deleted,json=roomLinkDeleted,oneof"`
+}
+
+type Event_AskCreated struct {
+	AskCreated *AskCreated `protobuf:"bytes,38,opt,name=ask_created,json=askCreated,oneof"`
+}
+
+type Event_AskUpdated struct {
+	AskUpdated *AskUpdated `protobuf:"bytes,39,opt,name=ask_updated,json=askUpdated,oneof"`
+}
+
+type Event_RunEventCreated struct {
+	// 31 to 39: tasks, file references, room links. 40 to 59: terminals, prompts.
+	RunEventCreated *RunEventCreated `protobuf:"bytes,40,opt,name=run_event_created,json=runEventCreated,oneof"`
 }
 
 type Event_SessionsChanged struct {
@@ -803,6 +944,26 @@ func (*Event_HandleUpdated) isEvent_Event() {}
 func (*Event_CliFlagUpdated) isEvent_Event() {}
 
 func (*Event_SessionDeleted) isEvent_Event() {}
+
+func (*Event_TaskCreated) isEvent_Event() {}
+
+func (*Event_TaskUpdated) isEvent_Event() {}
+
+func (*Event_TaskDeleted) isEvent_Event() {}
+
+func (*Event_FileRefCreated) isEvent_Event() {}
+
+func (*Event_FileRefDeleted) isEvent_Event() {}
+
+func (*Event_RoomLinkCreated) isEvent_Event() {}
+
+func (*Event_RoomLinkDeleted) isEvent_Event() {}
+
+func (*Event_AskCreated) isEvent_Event() {}
+
+func (*Event_AskUpdated) isEvent_Event() {}
+
+func (*Event_RunEventCreated) isEvent_Event() {}
 
 func (*Event_SessionsChanged) isEvent_Event() {}
 
@@ -1172,10 +1333,11 @@ func (x *MessagePinned) GetPinned() bool {
 
 // MessageRead says that somebody has read a message, and who has by now.
 type MessageRead struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
-	ReaderId      string                 `protobuf:"bytes,2,opt,name=reader_id,json=readerId" json:"reader_id,omitempty"`
-	Reads         []*MessageReader       `protobuf:"bytes,3,rep,name=reads" json:"reads,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	ReaderId string                 `protobuf:"bytes,2,opt,name=reader_id,json=readerId" json:"reader_id,omitempty"`
+	// The first reader first; of more than 100 the last ones.
+	Reads         []*MessageReader `protobuf:"bytes,3,rep,name=reads" json:"reads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1613,6 +1775,479 @@ func (x *SessionDeleted) GetHard() bool {
 	return false
 }
 
+type TaskCreated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *Task                  `protobuf:"bytes,1,opt,name=task" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskCreated) Reset() {
+	*x = TaskCreated{}
+	mi := &file_ant_v1_events_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskCreated) ProtoMessage() {}
+
+func (x *TaskCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskCreated.ProtoReflect.Descriptor instead.
+func (*TaskCreated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TaskCreated) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+// TaskUpdated says that a task was changed, claimed, released or brought back.
+// That a lease runs out is told by none.
+type TaskUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *Task                  `protobuf:"bytes,1,opt,name=task" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskUpdated) Reset() {
+	*x = TaskUpdated{}
+	mi := &file_ant_v1_events_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskUpdated) ProtoMessage() {}
+
+func (x *TaskUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskUpdated.ProtoReflect.Descriptor instead.
+func (*TaskUpdated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TaskUpdated) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+// TaskDeleted says that a task is deleted; it can be brought back.
+type TaskDeleted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskDeleted) Reset() {
+	*x = TaskDeleted{}
+	mi := &file_ant_v1_events_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskDeleted) ProtoMessage() {}
+
+func (x *TaskDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskDeleted.ProtoReflect.Descriptor instead.
+func (*TaskDeleted) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TaskDeleted) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type FileRefCreated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           *FileRef               `protobuf:"bytes,1,opt,name=ref" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileRefCreated) Reset() {
+	*x = FileRefCreated{}
+	mi := &file_ant_v1_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileRefCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileRefCreated) ProtoMessage() {}
+
+func (x *FileRefCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileRefCreated.ProtoReflect.Descriptor instead.
+func (*FileRefCreated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FileRefCreated) GetRef() *FileRef {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+type FileRefDeleted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileRefDeleted) Reset() {
+	*x = FileRefDeleted{}
+	mi := &file_ant_v1_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileRefDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileRefDeleted) ProtoMessage() {}
+
+func (x *FileRefDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileRefDeleted.ProtoReflect.Descriptor instead.
+func (*FileRefDeleted) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FileRefDeleted) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RoomLinkCreated is told to those who follow the source.
+type RoomLinkCreated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LinkId        string                 `protobuf:"bytes,1,opt,name=link_id,json=linkId" json:"link_id,omitempty"`
+	TargetRoomId  string                 `protobuf:"bytes,2,opt,name=target_room_id,json=targetRoomId" json:"target_room_id,omitempty"`
+	Relationship  string                 `protobuf:"bytes,3,opt,name=relationship" json:"relationship,omitempty"`
+	Title         *string                `protobuf:"bytes,4,opt,name=title" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomLinkCreated) Reset() {
+	*x = RoomLinkCreated{}
+	mi := &file_ant_v1_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomLinkCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomLinkCreated) ProtoMessage() {}
+
+func (x *RoomLinkCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomLinkCreated.ProtoReflect.Descriptor instead.
+func (*RoomLinkCreated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RoomLinkCreated) GetLinkId() string {
+	if x != nil {
+		return x.LinkId
+	}
+	return ""
+}
+
+func (x *RoomLinkCreated) GetTargetRoomId() string {
+	if x != nil {
+		return x.TargetRoomId
+	}
+	return ""
+}
+
+func (x *RoomLinkCreated) GetRelationship() string {
+	if x != nil {
+		return x.Relationship
+	}
+	return ""
+}
+
+func (x *RoomLinkCreated) GetTitle() string {
+	if x != nil && x.Title != nil {
+		return *x.Title
+	}
+	return ""
+}
+
+// RoomLinkDeleted is told to those who follow the source.
+type RoomLinkDeleted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LinkId        string                 `protobuf:"bytes,1,opt,name=link_id,json=linkId" json:"link_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomLinkDeleted) Reset() {
+	*x = RoomLinkDeleted{}
+	mi := &file_ant_v1_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomLinkDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomLinkDeleted) ProtoMessage() {}
+
+func (x *RoomLinkDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomLinkDeleted.ProtoReflect.Descriptor instead.
+func (*RoomLinkDeleted) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RoomLinkDeleted) GetLinkId() string {
+	if x != nil {
+		return x.LinkId
+	}
+	return ""
+}
+
+type AskCreated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ask           *PostedAsk             `protobuf:"bytes,1,opt,name=ask" json:"ask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskCreated) Reset() {
+	*x = AskCreated{}
+	mi := &file_ant_v1_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskCreated) ProtoMessage() {}
+
+func (x *AskCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskCreated.ProtoReflect.Descriptor instead.
+func (*AskCreated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AskCreated) GetAsk() *PostedAsk {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+// AskUpdated says that a question was answered, dismissed, opened again or given
+// to somebody else.
+type AskUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ask           *PostedAsk             `protobuf:"bytes,1,opt,name=ask" json:"ask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskUpdated) Reset() {
+	*x = AskUpdated{}
+	mi := &file_ant_v1_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskUpdated) ProtoMessage() {}
+
+func (x *AskUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskUpdated.ProtoReflect.Descriptor instead.
+func (*AskUpdated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AskUpdated) GetAsk() *PostedAsk {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+// RunEventCreated is new evidence of the work in a session. The log keeps its
+// id; the rest is rendered.
+type RunEventCreated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *RunEvent              `protobuf:"bytes,1,opt,name=event" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunEventCreated) Reset() {
+	*x = RunEventCreated{}
+	mi := &file_ant_v1_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunEventCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunEventCreated) ProtoMessage() {}
+
+func (x *RunEventCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunEventCreated.ProtoReflect.Descriptor instead.
+func (*RunEventCreated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RunEventCreated) GetEvent() *RunEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 // SessionsChanged says that the list of sessions is to be read anew.
 type SessionsChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1626,7 +2261,7 @@ type SessionsChanged struct {
 
 func (x *SessionsChanged) Reset() {
 	*x = SessionsChanged{}
-	mi := &file_ant_v1_events_proto_msgTypes[22]
+	mi := &file_ant_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +2273,7 @@ func (x *SessionsChanged) String() string {
 func (*SessionsChanged) ProtoMessage() {}
 
 func (x *SessionsChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_ant_v1_events_proto_msgTypes[22]
+	mi := &file_ant_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +2286,7 @@ func (x *SessionsChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsChanged.ProtoReflect.Descriptor instead.
 func (*SessionsChanged) Descriptor() ([]byte, []int) {
-	return file_ant_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SessionsChanged) GetRemovedIds() []string {
@@ -1681,7 +2316,7 @@ type SessionActivity struct {
 
 func (x *SessionActivity) Reset() {
 	*x = SessionActivity{}
-	mi := &file_ant_v1_events_proto_msgTypes[23]
+	mi := &file_ant_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +2328,7 @@ func (x *SessionActivity) String() string {
 func (*SessionActivity) ProtoMessage() {}
 
 func (x *SessionActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_ant_v1_events_proto_msgTypes[23]
+	mi := &file_ant_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +2341,7 @@ func (x *SessionActivity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionActivity.ProtoReflect.Descriptor instead.
 func (*SessionActivity) Descriptor() ([]byte, []int) {
-	return file_ant_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SessionActivity) GetLastActivity() string {
@@ -1727,7 +2362,7 @@ var File_ant_v1_events_proto protoreflect.FileDescriptor
 
 const file_ant_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x13ant/v1/events.proto\x12\x06ant.v1\"\x94\x01\n" +
+	"\x13ant/v1/events.proto\x12\x06ant.v1\x1a\x12ant/v1/files.proto\x1a\x15ant/v1/messages.proto\x1a\x16ant/v1/runevents.proto\x1a\x12ant/v1/tasks.proto\"\x94\x01\n" +
 	"\x10SubscribeRequest\x12\x1f\n" +
 	"\vsession_ids\x18\x01 \x03(\tR\n" +
 	"sessionIds\x12\x10\n" +
@@ -1761,7 +2396,7 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"EventBatch\x12%\n" +
 	"\x06events\x18\x01 \x03(\v2\r.ant.v1.EventR\x06events\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\x95\b\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\x8e\r\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x13\n" +
@@ -1781,7 +2416,19 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"\x14participants_changed\x18\x1b \x01(\v2\x1b.ant.v1.ParticipantsChangedH\x00R\x13participantsChanged\x12>\n" +
 	"\x0ehandle_updated\x18\x1c \x01(\v2\x15.ant.v1.HandleUpdatedH\x00R\rhandleUpdated\x12B\n" +
 	"\x10cli_flag_updated\x18\x1d \x01(\v2\x16.ant.v1.CliFlagUpdatedH\x00R\x0ecliFlagUpdated\x12A\n" +
-	"\x0fsession_deleted\x18\x1e \x01(\v2\x16.ant.v1.SessionDeletedH\x00R\x0esessionDeleted\x12D\n" +
+	"\x0fsession_deleted\x18\x1e \x01(\v2\x16.ant.v1.SessionDeletedH\x00R\x0esessionDeleted\x128\n" +
+	"\ftask_created\x18\x1f \x01(\v2\x13.ant.v1.TaskCreatedH\x00R\vtaskCreated\x128\n" +
+	"\ftask_updated\x18  \x01(\v2\x13.ant.v1.TaskUpdatedH\x00R\vtaskUpdated\x128\n" +
+	"\ftask_deleted\x18! \x01(\v2\x13.ant.v1.TaskDeletedH\x00R\vtaskDeleted\x12B\n" +
+	"\x10file_ref_created\x18\" \x01(\v2\x16.ant.v1.FileRefCreatedH\x00R\x0efileRefCreated\x12B\n" +
+	"\x10file_ref_deleted\x18# \x01(\v2\x16.ant.v1.FileRefDeletedH\x00R\x0efileRefDeleted\x12E\n" +
+	"\x11room_link_created\x18$ \x01(\v2\x17.ant.v1.RoomLinkCreatedH\x00R\x0froomLinkCreated\x12E\n" +
+	"\x11room_link_deleted\x18% \x01(\v2\x17.ant.v1.RoomLinkDeletedH\x00R\x0froomLinkDeleted\x125\n" +
+	"\vask_created\x18& \x01(\v2\x12.ant.v1.AskCreatedH\x00R\n" +
+	"askCreated\x125\n" +
+	"\vask_updated\x18' \x01(\v2\x12.ant.v1.AskUpdatedH\x00R\n" +
+	"askUpdated\x12E\n" +
+	"\x11run_event_created\x18( \x01(\v2\x17.ant.v1.RunEventCreatedH\x00R\x0frunEventCreated\x12D\n" +
 	"\x10sessions_changed\x18< \x01(\v2\x17.ant.v1.SessionsChangedH\x00R\x0fsessionsChanged\x12D\n" +
 	"\x10session_activity\x18= \x01(\v2\x17.ant.v1.SessionActivityH\x00R\x0fsessionActivityB\a\n" +
 	"\x05event\"\a\n" +
@@ -1838,7 +2485,32 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"\x0eCliFlagUpdated\x12 \n" +
 	"\bcli_flag\x18\x01 \x01(\tB\x05\xaa\x01\x02\b\x01R\acliFlag\"$\n" +
 	"\x0eSessionDeleted\x12\x12\n" +
-	"\x04hard\x18\x01 \x01(\bR\x04hard\"N\n" +
+	"\x04hard\x18\x01 \x01(\bR\x04hard\"/\n" +
+	"\vTaskCreated\x12 \n" +
+	"\x04task\x18\x01 \x01(\v2\f.ant.v1.TaskR\x04task\"/\n" +
+	"\vTaskUpdated\x12 \n" +
+	"\x04task\x18\x01 \x01(\v2\f.ant.v1.TaskR\x04task\"\x1d\n" +
+	"\vTaskDeleted\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"3\n" +
+	"\x0eFileRefCreated\x12!\n" +
+	"\x03ref\x18\x01 \x01(\v2\x0f.ant.v1.FileRefR\x03ref\" \n" +
+	"\x0eFileRefDeleted\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x91\x01\n" +
+	"\x0fRoomLinkCreated\x12\x17\n" +
+	"\alink_id\x18\x01 \x01(\tR\x06linkId\x12$\n" +
+	"\x0etarget_room_id\x18\x02 \x01(\tR\ftargetRoomId\x12\"\n" +
+	"\frelationship\x18\x03 \x01(\tR\frelationship\x12\x1b\n" +
+	"\x05title\x18\x04 \x01(\tB\x05\xaa\x01\x02\b\x01R\x05title\"*\n" +
+	"\x0fRoomLinkDeleted\x12\x17\n" +
+	"\alink_id\x18\x01 \x01(\tR\x06linkId\"1\n" +
+	"\n" +
+	"AskCreated\x12#\n" +
+	"\x03ask\x18\x01 \x01(\v2\x11.ant.v1.PostedAskR\x03ask\"1\n" +
+	"\n" +
+	"AskUpdated\x12#\n" +
+	"\x03ask\x18\x01 \x01(\v2\x11.ant.v1.PostedAskR\x03ask\"9\n" +
+	"\x0fRunEventCreated\x12&\n" +
+	"\x05event\x18\x01 \x01(\v2\x10.ant.v1.RunEventR\x05event\"N\n" +
 	"\x0fSessionsChanged\x12\x1f\n" +
 	"\vremoved_ids\x18\x01 \x03(\tR\n" +
 	"removedIds\x12\x1a\n" +
@@ -1867,7 +2539,7 @@ func file_ant_v1_events_proto_rawDescGZIP() []byte {
 	return file_ant_v1_events_proto_rawDescData
 }
 
-var file_ant_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_ant_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_ant_v1_events_proto_goTypes = []any{
 	(*SubscribeRequest)(nil),    // 0: ant.v1.SubscribeRequest
 	(*ListEventsRequest)(nil),   // 1: ant.v1.ListEventsRequest
@@ -1891,8 +2563,22 @@ var file_ant_v1_events_proto_goTypes = []any{
 	(*HandleUpdated)(nil),       // 19: ant.v1.HandleUpdated
 	(*CliFlagUpdated)(nil),      // 20: ant.v1.CliFlagUpdated
 	(*SessionDeleted)(nil),      // 21: ant.v1.SessionDeleted
-	(*SessionsChanged)(nil),     // 22: ant.v1.SessionsChanged
-	(*SessionActivity)(nil),     // 23: ant.v1.SessionActivity
+	(*TaskCreated)(nil),         // 22: ant.v1.TaskCreated
+	(*TaskUpdated)(nil),         // 23: ant.v1.TaskUpdated
+	(*TaskDeleted)(nil),         // 24: ant.v1.TaskDeleted
+	(*FileRefCreated)(nil),      // 25: ant.v1.FileRefCreated
+	(*FileRefDeleted)(nil),      // 26: ant.v1.FileRefDeleted
+	(*RoomLinkCreated)(nil),     // 27: ant.v1.RoomLinkCreated
+	(*RoomLinkDeleted)(nil),     // 28: ant.v1.RoomLinkDeleted
+	(*AskCreated)(nil),          // 29: ant.v1.AskCreated
+	(*AskUpdated)(nil),          // 30: ant.v1.AskUpdated
+	(*RunEventCreated)(nil),     // 31: ant.v1.RunEventCreated
+	(*SessionsChanged)(nil),     // 32: ant.v1.SessionsChanged
+	(*SessionActivity)(nil),     // 33: ant.v1.SessionActivity
+	(*Task)(nil),                // 34: ant.v1.Task
+	(*FileRef)(nil),             // 35: ant.v1.FileRef
+	(*PostedAsk)(nil),           // 36: ant.v1.PostedAsk
+	(*RunEvent)(nil),            // 37: ant.v1.RunEvent
 }
 var file_ant_v1_events_proto_depIdxs = []int32{
 	7,  // 0: ant.v1.EventPage.events:type_name -> ant.v1.Event
@@ -1910,22 +2596,38 @@ var file_ant_v1_events_proto_depIdxs = []int32{
 	19, // 12: ant.v1.Event.handle_updated:type_name -> ant.v1.HandleUpdated
 	20, // 13: ant.v1.Event.cli_flag_updated:type_name -> ant.v1.CliFlagUpdated
 	21, // 14: ant.v1.Event.session_deleted:type_name -> ant.v1.SessionDeleted
-	22, // 15: ant.v1.Event.sessions_changed:type_name -> ant.v1.SessionsChanged
-	23, // 16: ant.v1.Event.session_activity:type_name -> ant.v1.SessionActivity
-	15, // 17: ant.v1.MessageRead.reads:type_name -> ant.v1.MessageReader
-	0,  // 18: ant.v1.EventsService.Subscribe:input_type -> ant.v1.SubscribeRequest
-	1,  // 19: ant.v1.EventsService.ListEvents:input_type -> ant.v1.ListEventsRequest
-	3,  // 20: ant.v1.EventsService.GetGrant:input_type -> ant.v1.GetGrantRequest
-	5,  // 21: ant.v1.EventsService.Relay:input_type -> ant.v1.RelayRequest
-	7,  // 22: ant.v1.EventsService.Subscribe:output_type -> ant.v1.Event
-	2,  // 23: ant.v1.EventsService.ListEvents:output_type -> ant.v1.EventPage
-	4,  // 24: ant.v1.EventsService.GetGrant:output_type -> ant.v1.Grant
-	6,  // 25: ant.v1.EventsService.Relay:output_type -> ant.v1.EventBatch
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	22, // 15: ant.v1.Event.task_created:type_name -> ant.v1.TaskCreated
+	23, // 16: ant.v1.Event.task_updated:type_name -> ant.v1.TaskUpdated
+	24, // 17: ant.v1.Event.task_deleted:type_name -> ant.v1.TaskDeleted
+	25, // 18: ant.v1.Event.file_ref_created:type_name -> ant.v1.FileRefCreated
+	26, // 19: ant.v1.Event.file_ref_deleted:type_name -> ant.v1.FileRefDeleted
+	27, // 20: ant.v1.Event.room_link_created:type_name -> ant.v1.RoomLinkCreated
+	28, // 21: ant.v1.Event.room_link_deleted:type_name -> ant.v1.RoomLinkDeleted
+	29, // 22: ant.v1.Event.ask_created:type_name -> ant.v1.AskCreated
+	30, // 23: ant.v1.Event.ask_updated:type_name -> ant.v1.AskUpdated
+	31, // 24: ant.v1.Event.run_event_created:type_name -> ant.v1.RunEventCreated
+	32, // 25: ant.v1.Event.sessions_changed:type_name -> ant.v1.SessionsChanged
+	33, // 26: ant.v1.Event.session_activity:type_name -> ant.v1.SessionActivity
+	15, // 27: ant.v1.MessageRead.reads:type_name -> ant.v1.MessageReader
+	34, // 28: ant.v1.TaskCreated.task:type_name -> ant.v1.Task
+	34, // 29: ant.v1.TaskUpdated.task:type_name -> ant.v1.Task
+	35, // 30: ant.v1.FileRefCreated.ref:type_name -> ant.v1.FileRef
+	36, // 31: ant.v1.AskCreated.ask:type_name -> ant.v1.PostedAsk
+	36, // 32: ant.v1.AskUpdated.ask:type_name -> ant.v1.PostedAsk
+	37, // 33: ant.v1.RunEventCreated.event:type_name -> ant.v1.RunEvent
+	0,  // 34: ant.v1.EventsService.Subscribe:input_type -> ant.v1.SubscribeRequest
+	1,  // 35: ant.v1.EventsService.ListEvents:input_type -> ant.v1.ListEventsRequest
+	3,  // 36: ant.v1.EventsService.GetGrant:input_type -> ant.v1.GetGrantRequest
+	5,  // 37: ant.v1.EventsService.Relay:input_type -> ant.v1.RelayRequest
+	7,  // 38: ant.v1.EventsService.Subscribe:output_type -> ant.v1.Event
+	2,  // 39: ant.v1.EventsService.ListEvents:output_type -> ant.v1.EventPage
+	4,  // 40: ant.v1.EventsService.GetGrant:output_type -> ant.v1.Grant
+	6,  // 41: ant.v1.EventsService.Relay:output_type -> ant.v1.EventBatch
+	38, // [38:42] is the sub-list for method output_type
+	34, // [34:38] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_ant_v1_events_proto_init() }
@@ -1933,6 +2635,10 @@ func file_ant_v1_events_proto_init() {
 	if File_ant_v1_events_proto != nil {
 		return
 	}
+	file_ant_v1_files_proto_init()
+	file_ant_v1_messages_proto_init()
+	file_ant_v1_runevents_proto_init()
+	file_ant_v1_tasks_proto_init()
 	file_ant_v1_events_proto_msgTypes[7].OneofWrappers = []any{
 		(*Event_Ready)(nil),
 		(*Event_Resync)(nil),
@@ -1947,6 +2653,16 @@ func file_ant_v1_events_proto_init() {
 		(*Event_HandleUpdated)(nil),
 		(*Event_CliFlagUpdated)(nil),
 		(*Event_SessionDeleted)(nil),
+		(*Event_TaskCreated)(nil),
+		(*Event_TaskUpdated)(nil),
+		(*Event_TaskDeleted)(nil),
+		(*Event_FileRefCreated)(nil),
+		(*Event_FileRefDeleted)(nil),
+		(*Event_RoomLinkCreated)(nil),
+		(*Event_RoomLinkDeleted)(nil),
+		(*Event_AskCreated)(nil),
+		(*Event_AskUpdated)(nil),
+		(*Event_RunEventCreated)(nil),
 		(*Event_SessionsChanged)(nil),
 		(*Event_SessionActivity)(nil),
 	}
@@ -1956,7 +2672,7 @@ func file_ant_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ant_v1_events_proto_rawDesc), len(file_ant_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

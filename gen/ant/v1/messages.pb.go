@@ -392,7 +392,8 @@ type PostMessageRequest struct {
 	MsgType string `protobuf:"bytes,8,opt,name=msg_type,json=msgType" json:"msg_type,omitempty"`
 	// A JSON object as text, at most 64 KiB. REST takes an object as well.
 	Meta string `protobuf:"bytes,9,opt,name=meta" json:"meta,omitempty"`
-	// At most 32, 2 KiB each.
+	// Questions that wait for an answer; at most 32, 2 KiB each. Blank ones are
+	// left out.
 	Asks []string `protobuf:"bytes,10,rep,name=asks" json:"asks,omitempty"`
 	// At most 255 bytes. The same message with the same key, within a day, is
 	// posted once and answered alike; another message is refused. Over REST and
@@ -555,8 +556,10 @@ type PostMessageResponse struct {
 	DryRun bool `protobuf:"varint,19,opt,name=dry_run,json=dryRun" json:"dry_run,omitempty"`
 	// The message had been posted before, with the same key.
 	Replayed bool `protobuf:"varint,20,opt,name=replayed" json:"replayed,omitempty"`
-	// compat: questions as records are none of this API.
-	Ask           *PostedAsk   `protobuf:"bytes,21,opt,name=ask" json:"ask,omitempty"`
+	// The first of asks; null if there is none.
+	Ask *PostedAsk `protobuf:"bytes,21,opt,name=ask" json:"ask,omitempty"`
+	// The questions of the message as records: those that asks named, or else those
+	// that its text holds, eight at most. None in a dry run.
 	Asks          []*PostedAsk `protobuf:"bytes,22,rep,name=asks" json:"asks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -746,9 +749,30 @@ func (x *PostMessageResponse) GetAsks() []*PostedAsk {
 	return nil
 }
 
+// PostedAsk is a question as a row.
 type PostedAsk struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	// The message that asks; null if none does. It goes with the message.
+	MessageId *string `protobuf:"bytes,3,opt,name=message_id,json=messageId" json:"message_id,omitempty"`
+	// The first line of body, 120 characters at most.
+	Title string `protobuf:"bytes,4,opt,name=title" json:"title,omitempty"`
+	Body  string `protobuf:"bytes,5,opt,name=body" json:"body,omitempty"`
+	// open, answered or dismissed.
+	Status string `protobuf:"bytes,6,opt,name=status" json:"status,omitempty"`
+	// Whom it is for: a target of the message, else "room".
+	AssignedTo string  `protobuf:"bytes,7,opt,name=assigned_to,json=assignedTo" json:"assigned_to,omitempty"`
+	CreatedBy  *string `protobuf:"bytes,8,opt,name=created_by,json=createdBy" json:"created_by,omitempty"`
+	// compat: 1 if it was found in the text of the message, 0 if it was asked as such.
+	Inferred int32   `protobuf:"varint,9,opt,name=inferred" json:"inferred,omitempty"`
+	Answer   *string `protobuf:"bytes,10,opt,name=answer" json:"answer,omitempty"`
+	// Who answered or dismissed it, and when.
+	AnsweredBy *string `protobuf:"bytes,11,opt,name=answered_by,json=answeredBy" json:"answered_by,omitempty"`
+	AnsweredAt *string `protobuf:"bytes,12,opt,name=answered_at,json=answeredAt" json:"answered_at,omitempty"`
+	// YYYY-MM-DD HH:MM:SS, UTC.
+	CreatedAt     string `protobuf:"bytes,13,opt,name=created_at,json=createdAt" json:"created_at,omitempty"`
+	UpdatedAt     string `protobuf:"bytes,14,opt,name=updated_at,json=updatedAt" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +810,97 @@ func (*PostedAsk) Descriptor() ([]byte, []int) {
 func (x *PostedAsk) GetId() string {
 	if x != nil {
 		return x.Id
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetMessageId() string {
+	if x != nil && x.MessageId != nil {
+		return *x.MessageId
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetAssignedTo() string {
+	if x != nil {
+		return x.AssignedTo
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetCreatedBy() string {
+	if x != nil && x.CreatedBy != nil {
+		return *x.CreatedBy
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetInferred() int32 {
+	if x != nil {
+		return x.Inferred
+	}
+	return 0
+}
+
+func (x *PostedAsk) GetAnswer() string {
+	if x != nil && x.Answer != nil {
+		return *x.Answer
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetAnsweredBy() string {
+	if x != nil && x.AnsweredBy != nil {
+		return *x.AnsweredBy
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetAnsweredAt() string {
+	if x != nil && x.AnsweredAt != nil {
+		return *x.AnsweredAt
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetCreatedAt() string {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return ""
+}
+
+func (x *PostedAsk) GetUpdatedAt() string {
+	if x != nil {
+		return x.UpdatedAt
 	}
 	return ""
 }
@@ -1678,9 +1793,31 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	"\adry_run\x18\x13 \x01(\bR\x06dryRun\x12\x1a\n" +
 	"\breplayed\x18\x14 \x01(\bR\breplayed\x12#\n" +
 	"\x03ask\x18\x15 \x01(\v2\x11.ant.v1.PostedAskR\x03ask\x12%\n" +
-	"\x04asks\x18\x16 \x03(\v2\x11.ant.v1.PostedAskR\x04asks\"\x1b\n" +
+	"\x04asks\x18\x16 \x03(\v2\x11.ant.v1.PostedAskR\x04asks\"\xb2\x03\n" +
 	"\tPostedAsk\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xb2\x03\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12$\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\tB\x05\xaa\x01\x02\b\x01R\tmessageId\x12\x14\n" +
+	"\x05title\x18\x04 \x01(\tR\x05title\x12\x12\n" +
+	"\x04body\x18\x05 \x01(\tR\x04body\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\tR\x06status\x12\x1f\n" +
+	"\vassigned_to\x18\a \x01(\tR\n" +
+	"assignedTo\x12$\n" +
+	"\n" +
+	"created_by\x18\b \x01(\tB\x05\xaa\x01\x02\b\x01R\tcreatedBy\x12\x1a\n" +
+	"\binferred\x18\t \x01(\x05R\binferred\x12\x1d\n" +
+	"\x06answer\x18\n" +
+	" \x01(\tB\x05\xaa\x01\x02\b\x01R\x06answer\x12&\n" +
+	"\vanswered_by\x18\v \x01(\tB\x05\xaa\x01\x02\b\x01R\n" +
+	"answeredBy\x12&\n" +
+	"\vanswered_at\x18\f \x01(\tB\x05\xaa\x01\x02\b\x01R\n" +
+	"answeredAt\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\r \x01(\tR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\x0e \x01(\tR\tupdatedAt\"\xb2\x03\n" +
 	"\bDelivery\x12\x18\n" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x1a\n" +
 	"\btargetId\x18\x02 \x01(\tR\btargetId\x12\x1c\n" +

@@ -41,6 +41,9 @@ func bare(e *antv1.Event) *antv1.Event {
 		out.Event = &antv1.Event_MessageCreated{MessageCreated: &antv1.MessageCreated{Id: v.MessageCreated.GetId()}}
 	case *antv1.Event_MessageUpdated:
 		out.Event = &antv1.Event_MessageUpdated{MessageUpdated: &antv1.MessageUpdated{Id: v.MessageUpdated.GetId()}}
+	case *antv1.Event_RunEventCreated:
+		out.Event = &antv1.Event_RunEventCreated{RunEventCreated: &antv1.RunEventCreated{
+			Event: &antv1.RunEvent{Id: v.RunEventCreated.GetEvent().GetId()}}}
 	}
 	return out
 }

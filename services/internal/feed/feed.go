@@ -43,11 +43,25 @@ type Messages interface {
 	Messages(ctx context.Context, refs []Ref) ([]*antv1.MessageCreated, error)
 }
 
+// RunRef names a run event.
+type RunRef struct {
+	Room string
+	ID   uint32
+}
+
+// RunEvents finds what events of evidence name. It is never called in a transaction.
+type RunEvents interface {
+	// RunEvents returns one event for each ref, complete, in their order; nil for
+	// one that does not exist.
+	RunEvents(ctx context.Context, refs []RunRef) ([]*antv1.RunEvent, error)
+}
+
 // Options for Open.
 type Options struct {
-	DB       store.DB
-	Messages Messages
-	Log      *slog.Logger
+	DB        store.DB
+	Messages  Messages
+	RunEvents RunEvents
+	Log       *slog.Logger
 }
 
 // Feed is safe for concurrent use.
@@ -164,6 +178,17 @@ func (f *Feed) publish(batch []item, at events.Cursor) {
 	}
 }
 
+// skip passes over events that end at a cursor, if nobody is fed.
+func (f *Feed) skip(at events.Cursor) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.followers) > 0 {
+		return false
+	}
+	f.at = at
+	return true
+}
+
 // attach lets the hub feed s, which has seen everything up to s.at, unless the
 // hub is further than that.
 func (f *Feed) attach(s *follower) bool {
@@ -228,6 +253,9 @@ func (h *hub) Ready(context.Context) error { return nil }
 // Events implements events.Subscriber.
 func (h *hub) Events(ctx context.Context, epoch uint32, entries []store.Entry) error {
 	for len(entries) > 0 {
+		if h.feed.skip(events.Cursor{Seq: entries[len(entries)-1].Seq, Epoch: epoch}) {
+			return nil
+		}
 		batch, n, err := h.feed.decode(ctx, epoch, entries, nil)
 		if err != nil {
 			return err

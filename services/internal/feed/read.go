@@ -104,7 +104,8 @@ func (f *Feed) Head(ctx context.Context) (at events.Cursor, err error) {
 func (f *Feed) decode(ctx context.Context, epoch uint32, entries []store.Entry, filter *Filter) (batch []item, n int, err error) {
 	list := make([]*antv1.Event, 0, min(len(entries), defaultPage))
 	var refs []Ref
-	for n < len(entries) && len(refs) < fillStep {
+	var runs []RunRef
+	for n < len(entries) && len(refs)+len(runs) < fillStep {
 		e := &antv1.Event{}
 		if err := proto.Unmarshal(entries[n].Event, e); err != nil {
 			return nil, 0, fmt.Errorf("%w: event %d: %w", store.ErrCorrupt, entries[n].Seq, err)
@@ -118,8 +119,14 @@ func (f *Feed) decode(ctx context.Context, epoch uint32, entries []store.Entry, 
 		if id := messageOf(e); id != "" {
 			refs = append(refs, Ref{Room: e.SessionId, ID: id})
 		}
+		if v, ok := e.Event.(*antv1.Event_RunEventCreated); ok {
+			runs = append(runs, RunRef{Room: e.SessionId, ID: v.RunEventCreated.GetEvent().GetId()})
+		}
 	}
 	if list, err = f.fill(ctx, list, refs); err != nil {
+		return nil, 0, err
+	}
+	if list, err = f.fillRuns(ctx, list, runs); err != nil {
 		return nil, 0, err
 	}
 	for _, e := range list {
@@ -128,13 +135,18 @@ func (f *Feed) decode(ctx context.Context, epoch uint32, entries []store.Entry, 
 	return batch, n, nil
 }
 
-// messageOf is the id of the message that an event has to be filled in from.
+// messageOf is the id of the message that an event has to be filled in from, or
+// whose text it repeats.
 func messageOf(e *antv1.Event) string {
 	switch v := e.Event.(type) {
 	case *antv1.Event_MessageCreated:
 		return v.MessageCreated.GetId()
 	case *antv1.Event_MessageUpdated:
 		return v.MessageUpdated.GetId()
+	case *antv1.Event_AskCreated:
+		return v.AskCreated.GetAsk().GetMessageId()
+	case *antv1.Event_AskUpdated:
+		return v.AskUpdated.GetAsk().GetMessageId()
 	}
 	return ""
 }
@@ -167,6 +179,32 @@ func (f *Feed) fill(ctx context.Context, list []*antv1.Event, refs []Ref) ([]*an
 			v.MessageCreated = m
 		case *antv1.Event_MessageUpdated:
 			v.MessageUpdated.Meta = m.Meta
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// fillRuns completes the events of evidence and drops those whose evidence is gone.
+func (f *Feed) fillRuns(ctx context.Context, list []*antv1.Event, refs []RunRef) ([]*antv1.Event, error) {
+	if len(refs) == 0 {
+		return list, nil
+	}
+	found, err := f.opt.RunEvents.RunEvents(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != len(refs) {
+		return nil, fmt.Errorf("feed: %d run events for %d refs", len(found), len(refs))
+	}
+	out := list[:0]
+	for _, e := range list {
+		if v, ok := e.Event.(*antv1.Event_RunEventCreated); ok {
+			v.RunEventCreated.Event = found[0]
+			found = found[1:]
+			if v.RunEventCreated.Event == nil {
+				continue
+			}
 		}
 		out = append(out, e)
 	}

@@ -329,3 +329,52 @@ func FuzzQuery(f *testing.F) {
 		}
 	})
 }
+
+// What a scope has of a term is found whether the term is rare in all, common
+// here, or common elsewhere alone; page by page, too.
+func TestScopeAmongOthers(t *testing.T) {
+	x, _ := open(t, index.Parts)
+	var b index.Batch
+	want := map[string][]string{} // by term, highest first
+	const n = 1000
+	for i := n; i > 0; i-- {
+		scope, text := "other", "common elsewhere"
+		if i%10 == 0 {
+			scope, text = "room", "common in all, common here"
+		}
+		if i%100 == 50 {
+			text += ", rare"
+		}
+		b.Put = append(b.Put, index.Document{Ref: index.Ref{Scope: scope, Name: fmt.Sprint(i)}, Order: uint64(i), Text: text})
+		for _, term := range []string{"common", "here", "elsewhere", "rare"} {
+			if scope == "room" && strings.Contains(text, term) {
+				want[term] = append(want[term], fmt.Sprint(i))
+			}
+		}
+	}
+	slices.Reverse(b.Put)
+	b.State = index.State{Begun: true, Seq: n}
+	apply(t, x, b)
+	for _, term := range []string{"common", "here", "elsewhere", "rare"} {
+		for _, limit := range []int{1, 7, 30, 400} {
+			got := []string{}
+			p := index.Page{Scope: "room", Limit: limit}
+			for {
+				hits, err := x.Find(t.Context(), index.Parse(index.Parts, term), p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(hits) == 0 {
+					break
+				}
+				for _, h := range hits {
+					got = append(got, h.Name)
+				}
+				p.Below = hits[len(hits)-1].Order
+			}
+			if !slices.Equal(got, append([]string{}, want[term]...)) {
+				t.Errorf("%s, %d at once: %v, want %v", term, limit, got, want[term])
+			}
+		}
+	}
+}
