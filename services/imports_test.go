@@ -11,7 +11,7 @@ import (
 )
 
 // rooms are the packages of the API under services/.
-var rooms = []string{"access", "backup", "broadcasts", "conversations", "evidence", "exports", "files", "identity", "projects", "rooms", "scratchpads", "search", "sessions", "settings", "tasks"}
+var rooms = []string{"access", "agents", "backup", "broadcasts", "conversations", "evidence", "exports", "files", "identity", "projects", "rooms", "scratchpads", "search", "sessions", "settings", "tasks", "terminals"}
 
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{
@@ -25,6 +25,7 @@ var engines = map[string][]string{
 	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
 	"kernel":    {"fault", "kernel"},
 	"workspace": {"fault", "workspace"},
+	"terminal":  {"store", "events", "fault", "terminal"},
 	"usage":     {},
 	"index":     {},
 }

@@ -158,7 +158,9 @@ func channelOf(e *antv1.Event) string {
 			return everyone
 		}
 		return sessionsChannel
-	case *antv1.Event_SessionActivity:
+	case *antv1.Event_SessionActivity, *antv1.Event_AgentStatusUpdated, *antv1.Event_SessionNeedsInput, *antv1.Event_SessionInputResolved,
+		*antv1.Event_PromptDetected, *antv1.Event_PromptBridgeResolved, *antv1.Event_SessionIdleAttention, *antv1.Event_SessionStallDetected,
+		*antv1.Event_AttentionUpdated:
 		return everyone
 	}
 	return e.SessionId
