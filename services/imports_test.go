@@ -16,6 +16,7 @@ var rooms = []string{"access", "agents", "backup", "broadcasts", "conversations"
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{
 	"store":     {"store"},
+	"since":     {},
 	"caller":    {},
 	"fault":     {},
 	"events":    {"store", "events"},

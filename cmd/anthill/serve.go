@@ -68,7 +68,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	// the port is taken.
 	svc, err := services.Open(ctx, services.Config{
 		Home: cfg.Home, ProjectsDir: cfg.ProjectsDir, EnvFile: cfg.EnvFile, Getenv: os.LookupEnv,
-		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, Retention: cfg.Retention,
+		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, TerminalHost: cfg.TerminalHost, TerminalKeep: int64(cfg.TerminalKeep) << 20, Retention: cfg.Retention,
 		InviteMaxFailures: cfg.InviteMaxFailures, ObsidianVault: cfg.ObsidianVault, OpenSlideDir: cfg.OpenSlideDir, Log: log,
 	})
 	if err != nil {

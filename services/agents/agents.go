@@ -13,15 +13,14 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/store"
-	"anthill/services/internal/terminal"
 	"anthill/services/internal/terminal/driver"
-	"anthill/services/internal/terminal/screen"
 )
 
 // Session is what this room needs to know of one.
@@ -44,7 +43,8 @@ type Sessions interface {
 	Find(r store.Reader, ref string) (*Session, error)
 	// LinkedTerminals are the active terminals whose private chat this is.
 	LinkedTerminals(r store.Reader, chatID string) ([]*Session, error)
-	// SetCLIFlag notes which agent runs in a terminal, and tells of it.
+	// SetCLIFlag notes which agent runs in a terminal, unless one is noted, and tells
+	// of it.
 	SetCLIFlag(tx store.Tx, id, flag string) error
 }
 
@@ -92,14 +92,34 @@ type Event struct {
 // Announcer passes on what is not worth keeping.
 type Announcer interface{ Announce(*antv1.Event) }
 
-// Asks are the open questions of rooms.
+// Asks are the questions of rooms.
 type Asks interface {
-	// Open lists them, the oldest first, those behind a cursor; "" is the first page.
-	Open(ctx context.Context, session, cursor string, limit int) (list []*antv1.AttentionItem, next string, err error)
+	// Open lists those that are open behind a place, the oldest first; of one room,
+	// or of all where somebody can answer.
+	Open(ctx context.Context, room string, after Place, limit int) ([]Ask, error)
 	// Get returns an ask in any state; nil: there is none.
 	Get(ctx context.Context, id string) (*antv1.AttentionItem, error)
 	// Answer answers it, once.
 	Answer(ctx context.Context, q *antv1.AnswerAttentionRequest) (*antv1.AttentionItem, error)
+}
+
+// Ask is an open question, and its place in the order in which things were asked.
+type Ask struct {
+	Place
+	Item *antv1.AttentionItem
+}
+
+// Place orders what waits for a person: by the feed's seq of the change that asked
+// it, then by its number in that.
+type Place struct {
+	Order uint64
+	N     int
+}
+
+// Hooks posts to addresses that somebody configured.
+type Hooks interface {
+	// Post returns once the receiver has taken the body.
+	Post(ctx context.Context, url string, body []byte) error
 }
 
 // Options open the room.
@@ -111,9 +131,12 @@ type Options struct {
 	Rooms    Rooms
 	Evidence Evidence
 	Asks     Asks
+	Hooks    Hooks
 	Now      func() time.Time
 	NewID    func() string // 21 characters fit for a path
 	Log      *slog.Logger
+
+	after func(time.Duration) <-chan time.Time // nil: time.After
 }
 
 // Room serves StatusService, PromptsService, AttentionService and SendsService.
@@ -129,7 +152,14 @@ type Room struct {
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 
+	sends    sends
+	drivers  atomic.Pointer[driver.Set]
+	patterns atomic.Pointer[patterns] // nil: the bridge is off
+	expiring chan struct{}            // receives when something is to expire
+	posting  chan struct{}            // receives when something is to be posted to a hook
+
 	mu        sync.Mutex
+	closed    bool
 	announcer Announcer         // nil: nobody listens
 	agents    map[string]*agent // by the id of the terminal, while it runs
 }
@@ -140,10 +170,4 @@ func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antv1.RegisterPromptsServiceServer(s, r)
 	antv1.RegisterAttentionServiceServer(s, r)
 	antv1.RegisterSendsServiceServer(s, r)
-}
-
-// agent is a terminal that runs, and what is known of the program in it.
-type agent struct {
-	terminal *terminal.Terminal
-	screen   *screen.Screen
 }

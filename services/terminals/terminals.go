@@ -26,16 +26,14 @@ import (
 
 // Session is what this room needs to know of one.
 type Session struct {
-	ID, Name   string
-	Terminal   bool
-	RootDir    string
-	TTL        string
-	CLIFlag    string
-	LinkedChat string
-	Archived   bool
-	Deleted    bool // softly
-	Active     time.Time
+	ID, Name string
+	Terminal bool
+	RootDir  string
+	Archived bool
+	Deleted  bool // softly
 }
+
+func (s *Session) active() bool { return !s.Archived && !s.Deleted }
 
 // Sessions answers from inside a transaction.
 type Sessions interface {
@@ -95,9 +93,17 @@ type Room struct {
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 
+	told      chan terminal.Event // by the engine, to be noted
+	audiences audiences
+
 	mu        sync.Mutex
-	announcer Announcer // nil: nobody listens
-	watcher   Watcher   // nil: nobody watches
+	seats     map[string]*seat         // of terminals that run, by session
+	starting  map[string]chan struct{} // closed when the start is over
+	announcer Announcer                // nil: nobody listens
+	watcher   Watcher                  // nil: nobody watches
+	typed     map[string]typed         // what was noted last, by session
+	loads     map[string]load          // by session, as measured last
+	measured  time.Time
 }
 
 // Register adds the room's service to a server.

@@ -3,6 +3,9 @@ package terminal
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -31,7 +34,7 @@ func (e *Engine) openHistory(ctx context.Context, id string) (*history, error) {
 	return openHistory(ctx, e.opt.Bulk, id, e.dir(id), e.opt.Keep)
 }
 
-// end is the offset behind all that is on disk.
+// end is the offset behind all that was printed, as far as the disk says.
 func (h *history) end() (int64, error) {
 	have, err := segments(h.dir)
 	if err != nil {
@@ -40,6 +43,11 @@ func (h *history) end() (int64, error) {
 	end := h.now().Sealed
 	if n := len(have); n > 0 {
 		end = max(end, have[n-1].end())
+	}
+	if data, err := os.ReadFile(filepath.Join(h.dir, closedName)); err == nil { // the last bytes may be lost
+		if n, err := strconv.ParseInt(string(data), 10, 64); err == nil {
+			end = max(end, n)
+		}
 	}
 	return end, nil
 }

@@ -12,6 +12,7 @@ package terminal
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,11 +188,10 @@ func (e *Engine) takeUp(ctx context.Context) error {
 // bury notes the end of a terminal that ended unseen, and ends what is left of it.
 func (e *Engine) bury(ctx context.Context, id string) {
 	dir := e.dir(id)
-	if n, err := readNote(dir); err == nil && n.Pid > 1 {
-		if s, ok := readStat(n.Pid); ok && s.started == n.Began {
-			gone := make(chan struct{})
-			close(gone)
-			endProcesses(ctx, n.Pid, gone, time.Second)
+	if _, err := readExit(dir); err != nil { // else it ended by itself, and may have left a server behind
+		n, err := readNote(dir)
+		if err == nil {
+			n.endRest(ctx)
 		}
 	}
 	if _, err := readExit(dir); errors.Is(err, fs.ErrNotExist) {
@@ -217,7 +217,7 @@ func (e *Engine) endForeign(ctx context.Context, id string) {
 	if err == nil {
 		var p Process
 		if p, err = e.host.Attach(ctx, id, Recording{Dir: dir, Sink: func([]byte) {}}); err == nil {
-			endProcesses(ctx, p.Pid(), p.Done(), time.Second)
+			familyOf(p, "").end(ctx, p.Done(), time.Second)
 			err = p.Release(ctx)
 		}
 	}
@@ -262,11 +262,11 @@ func (e *Engine) Start(ctx context.Context, id string, s Spec) (*Terminal, error
 		t.abandon()
 		return nil, err
 	}
-	n := note{Pid: t.proc.Pid(), Host: e.host.Name(), Started: time.Now(), Cols: p.Cols, Rows: p.Rows}
-	if st, ok := readStat(n.Pid); ok {
+	n := note{Leader: t.proc.Leader(), Marker: p.Marker, Host: e.host.Name(), Started: time.Now(), Cols: p.Cols, Rows: p.Rows}
+	if st, ok := readStat(n.Leader); ok {
 		n.Began = st.started
 	}
-	t.cols, t.rows = p.Cols, p.Rows
+	t.cols, t.rows, t.marker = p.Cols, p.Rows, p.Marker
 	if err := writeJSON(e.dir(id), specName, n); err != nil {
 		e.opt.Log.Warn("a terminal is not noted", "terminal", id, "error", err)
 	}
@@ -300,6 +300,9 @@ func (e *Engine) program(s Spec) (Program, error) {
 	home := lookup(e.opt.Environ, "HOME")
 	p := Program{Argv: s.Argv, Dir: cmp.Or(s.Dir, home, "/"), Cols: s.Cols, Rows: s.Rows}
 	extra := maps.Clone(s.Env)
+	if extra == nil {
+		extra = map[string]string{}
+	}
 	if len(p.Argv) == 0 {
 		shell := cmp.Or(s.Shell, userShell(e.opt.Environ))
 		if !filepath.IsAbs(shell) {
@@ -307,11 +310,10 @@ func (e *Engine) program(s Spec) (Program, error) {
 		}
 		var more map[string]string
 		p.Argv, more = shellCommand(shell, filepath.Join(e.opt.Dir, shellsDir), e.opt.Environ)
-		if extra == nil {
-			extra = map[string]string{}
-		}
 		maps.Copy(extra, more)
 	}
+	token := rand.Text()
+	extra[markerName], p.Marker = token, markerName+"="+token
 	p.Env = scrub(e.opt.Environ, extra)
 	if err := p.check(); err != nil {
 		return p, err
@@ -358,7 +360,7 @@ func (e *Engine) attach(ctx context.Context, id string) (*Terminal, error) {
 	}
 	t := e.newTerminal(id, h)
 	if n, err := readNote(e.dir(id)); err == nil {
-		t.cols, t.rows = n.Cols, n.Rows
+		t.cols, t.rows, t.marker = n.Cols, n.Rows, n.Marker
 	}
 	if t.proc, err = e.host.Attach(ctx, id, t.recordingTo()); err != nil {
 		t.abandon()
@@ -424,14 +426,14 @@ func (e *Engine) Forget(ctx context.Context, id string) error {
 // counted since the call before.
 func (e *Engine) Sample() map[string]Usage {
 	e.mu.Lock()
-	pids := map[string]int{}
+	procs := map[string]Process{}
 	for id, t := range e.terminals {
-		pids[id] = t.proc.Pid()
+		procs[id] = t.proc
 	}
 	e.mu.Unlock()
 	e.sampling.Lock()
 	defer e.sampling.Unlock()
-	return e.sampler.sample(pids, time.Now())
+	return e.sampler.sample(procs, time.Now())
 }
 
 // Close lets go of the terminals: those of tmux live on. What was recorded is
@@ -460,13 +462,31 @@ func (e *Engine) Close(ctx context.Context) error {
 	return err
 }
 
+// markerName is the variable that marks what was started in a terminal.
+const markerName = "ANTHILL_TERMINAL"
+
 // note is what is kept of a running terminal beside its recording.
 type note struct {
-	Pid        int       `json:"pid"`
-	Began      int64     `json:"began"` // start of the process in ticks since boot
+	Leader     int       `json:"leader"` // of its session
+	Began      int64     `json:"began"`  // start of that process in ticks since boot
+	Marker     string    `json:"marker"`
 	Host       string    `json:"host"`
 	Started    time.Time `json:"started"`
 	Cols, Rows int
+}
+
+// endRest ends what is left of a terminal that its host has lost.
+func (n note) endRest(ctx context.Context) {
+	f := family{marker: n.Marker}
+	if s, ok := readStat(n.Leader); ok && s.started == n.Began {
+		f.leader = n.Leader
+	}
+	if f.leader == 0 && f.marker == "" {
+		return
+	}
+	gone := make(chan struct{})
+	close(gone)
+	f.end(ctx, gone, time.Second)
 }
 
 func readNote(dir string) (n note, err error) {

@@ -55,6 +55,10 @@ func newHome(t testing.TB, host string) *home {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A new user's fish would read all manuals, for minutes.
+	if err := os.MkdirAll(filepath.Join(dir, ".local/share/fish/generated_completions"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	h := &home{t: t, dir: dir, host: host}
 	t.Cleanup(func() {
 		_ = exec.Command("tmux", "-S", h.socket(), "kill-server").Run() // it may have ended with its terminals
@@ -182,6 +186,16 @@ func ended(t testing.TB, term *terminal.Terminal) terminal.Exit {
 		t.Fatal("it does not end")
 	}
 	return term.Exit()
+}
+
+// tool is the path of a program that the tests need.
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is needed: %v", name, err)
+	}
+	return path
 }
 
 // both runs a test on both hosts.

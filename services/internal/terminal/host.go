@@ -34,6 +34,9 @@ type Host interface {
 // Process is the program in one terminal. Calls after its end return ErrGone.
 type Process interface {
 	Pid() int
+	// Leader leads the session of the program: the program itself, or who launched it and
+	// ends behind it. All orphans of the terminal are its children then.
+	Leader() int
 	// Write hands input to the terminal, whole and byte for byte. The caller
 	// sees to it that there is one writer at a time.
 	Write(ctx context.Context, p []byte) error
@@ -52,8 +55,9 @@ type Process interface {
 
 // Recording is where the bytes of a terminal go.
 type Recording struct {
-	Dir  string       // folder of its segments, which exists
-	Sink func([]byte) // takes bytes instead, when the host is the one to read them; it does not keep them
+	Dir     string          // folder of its segments, which exists
+	Sink    func([]byte)    // takes bytes instead, when the host is the one to read them; it does not keep them
+	Changed <-chan struct{} // receives after something in Dir has changed
 }
 
 // Program is what a host runs.
@@ -61,6 +65,7 @@ type Program struct {
 	Argv       []string // never a shell string
 	Dir        string   // absolute
 	Env        []string // K=V, all of it
+	Marker     string   // one of Env, that no other start has
 	Cols, Rows int
 }
 
@@ -111,10 +116,6 @@ func (p Program) check() error {
 	}
 	if len(p.Argv) == 0 || p.Argv[0] == "" {
 		return invalid("no program")
-	}
-	// The launcher's env takes what has a = for a variable, and what begins with - for an option.
-	if strings.HasPrefix(p.Argv[0], "-") || strings.Contains(p.Argv[0], "=") {
-		return invalid("a program's name must not begin with - or contain =")
 	}
 	if !filepath.IsAbs(p.Dir) {
 		return invalid("the folder must be absolute")

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,16 +59,43 @@ func readStats() map[int]procStat {
 	return all
 }
 
-// family returns the processes of a terminal: those of its session, and what
-// descends from them. pid leads the session.
-func family(all map[int]procStat, pid int) []procStat {
+// family are the processes of one terminal.
+type family struct {
+	leader int    // of its session; 0: not known
+	spare  int    // a launcher: it ends by itself when nothing else is left; 0: none
+	marker string // K=V in the environment of what was started there; empty: none
+}
+
+// familyOf is that of a process in a host.
+func familyOf(p Process, marker string) family {
+	f := family{leader: p.Leader(), marker: marker}
+	if f.leader != p.Pid() {
+		f.spare = f.leader
+	}
+	return f
+}
+
+// has says whether a process is in the session.
+func (f family) has(s procStat) bool {
+	return f.leader > 1 && (s.session == f.leader || s.pid == f.leader)
+}
+
+// members returns those in its session and what descends from them, but for the launcher.
+func (f family) members(all map[int]procStat) []procStat {
+	var first []int
+	for _, s := range all {
+		if f.has(s) {
+			first = append(first, s.pid)
+		}
+	}
+	return f.descendants(all, first)
+}
+
+// descendants returns processes and all that descends from them, but for the launcher and zombies.
+func (f family) descendants(all map[int]procStat, todo []int) []procStat {
 	children := map[int][]int{}
-	var todo []int
 	for _, s := range all {
 		children[s.parent] = append(children[s.parent], s.pid)
-		if s.session == pid || s.pid == pid {
-			todo = append(todo, s.pid)
-		}
 	}
 	seen := map[int]bool{}
 	var found []procStat
@@ -78,12 +106,41 @@ func family(all map[int]procStat, pid int) []procStat {
 			continue
 		}
 		seen[next] = true
-		if s := all[next]; s.state != 'Z' {
+		if s := all[next]; s.state != 'Z' && s.pid != f.spare {
 			found = append(found, s)
 		}
 		todo = append(todo, children[next]...)
 	}
 	return found
+}
+
+// everyone are the members, and those of our user that left the session and have
+// the marker in their environment. It reads the environments of all.
+func (f family) everyone(all map[int]procStat) []procStat {
+	var first []int
+	for _, s := range all {
+		if f.has(s) || f.marked(s.pid) {
+			first = append(first, s.pid)
+		}
+	}
+	return f.descendants(all, first)
+}
+
+// marked says whether a process of our user was started with the marker.
+func (f family) marked(pid int) bool {
+	if f.marker == "" || pid == os.Getpid() {
+		return false
+	}
+	dir := fmt.Sprintf("/proc/%d", pid)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Getuid() {
+		return false
+	}
+	data, err := os.ReadFile(dir + "/environ")
+	return err == nil && bytes.Contains(append([]byte{0}, data...), []byte("\x00"+f.marker+"\x00"))
 }
 
 // alive says whether the very process that s was read of still runs.
@@ -101,35 +158,46 @@ func signalAll(procs []procStat, sig syscall.Signal) {
 	}
 }
 
-// endProcesses ends all that runs in a terminal: HUP (and CONT, for who is stopped), and KILL after the grace. It
-// returns when none is left, or ctx ends.
-func endProcesses(ctx context.Context, pid int, done <-chan struct{}, grace time.Duration) {
-	before := family(readStats(), pid)
+// After the grace: what was started meanwhile is looked for this often, and a launcher
+// that does not end gets so long.
+const (
+	endEvery    = 50 * time.Millisecond
+	launcherFor = 3 * time.Second
+)
+
+// end ends all that runs in a terminal: HUP (and CONT, for who is stopped), and KILL after the grace. It
+// returns when none is left and done is closed, or ctx ends.
+func (f family) end(ctx context.Context, done <-chan struct{}, grace time.Duration) {
+	before := f.everyone(readStats())
 	signalAll(before, syscall.SIGHUP)
 	signalAll(before, syscall.SIGCONT)
-	if len(before) == 0 { // no /proc here, or nothing left
-		_ = syscall.Kill(-pid, syscall.SIGHUP)
+	blind := len(before) == 0 && f.leader > 1 // no /proc here, or nothing left
+	if blind {
+		_ = syscall.Kill(-f.leader, syscall.SIGHUP)
 	}
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		left := stillThere(before, pid)
-		select {
-		case <-done:
-			if len(left) == 0 {
+	for patience := launcherFor; ; {
+		left := f.left(before)
+		if len(left) == 0 {
+			select {
+			case <-done:
 				return
+			default:
 			}
-		default:
 		}
 		select {
 		case <-deadline.C:
 			signalAll(left, syscall.SIGKILL)
-			if len(before) == 0 {
-				_ = syscall.Kill(-pid, syscall.SIGKILL)
+			if blind {
+				_ = syscall.Kill(-f.leader, syscall.SIGKILL)
 			}
-			deadline.Reset(50 * time.Millisecond) // what they started meanwhile
+			if patience -= endEvery; patience <= 0 && f.spare > 1 && !closed(done) {
+				_ = syscall.Kill(f.spare, syscall.SIGKILL) // done is not closed: the pid is still its own
+			}
+			deadline.Reset(endEvery)
 		case <-tick.C:
 		case <-ctx.Done():
 			signalAll(left, syscall.SIGKILL)
@@ -138,14 +206,26 @@ func endProcesses(ctx context.Context, pid int, done <-chan struct{}, grace time
 	}
 }
 
-// stillThere are those of before that live, and what is in the session now.
-func stillThere(before []procStat, pid int) []procStat {
+func closed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// left are those of before that live, and who belongs to them now.
+func (f family) left(before []procStat) []procStat {
 	all := readStats()
-	left := family(all, pid)
+	left := f.members(all)
 	for _, s := range before {
-		if now, ok := all[s.pid]; ok && now.started == s.started && now.state != 'Z' && now.session != pid {
-			left = append(left, family(all, s.pid)...)
+		if now, ok := all[s.pid]; ok && now.started == s.started && now.state != 'Z' && !f.has(now) {
+			left = append(left, f.descendants(all, []int{s.pid})...)
 		}
+	}
+	if len(left) == 0 {
+		left = f.everyone(all)
 	}
 	return left
 }
@@ -185,15 +265,15 @@ type sampler struct {
 
 const ticksPerSecond = 100 // of /proc, whatever the kernel uses inside
 
-// sample measures terminals by the pid of their program, once for all.
-func (s *sampler) sample(pids map[string]int, now time.Time) map[string]Usage {
+// sample measures terminals, once for all.
+func (s *sampler) sample(procs map[string]Process, now time.Time) map[string]Usage {
 	all := readStats()
 	elapsed := now.Sub(s.at).Seconds()
-	usage := make(map[string]Usage, len(pids))
-	for id, pid := range pids {
-		u := Usage{Pid: pid}
+	usage := make(map[string]Usage, len(procs))
+	for id, proc := range procs {
+		u := Usage{Pid: proc.Pid()}
 		var ticks int64
-		for _, p := range family(all, pid) {
+		for _, p := range familyOf(proc, "").members(all) {
 			u.RSS += p.pages * int64(os.Getpagesize())
 			u.Processes++
 			if old, ok := s.ticks[p.pid]; ok && old.started == p.started {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -20,7 +22,17 @@ type ptyHost struct {
 	procs map[string]*ptyProcess
 }
 
-func newPTYHost() *ptyHost { return &ptyHost{procs: map[string]*ptyProcess{}} }
+func newPTYHost() *ptyHost {
+	// What this process ignores because of who started it (nohup, or & in a script) its
+	// children would ignore, too. A signal that is handled is not inherited. It stays so to the
+	// end of the process: what is stopped would be ignored again, and not be said to be.
+	for s := syscall.Signal(1); s < 32; s++ {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	return &ptyHost{procs: map[string]*ptyProcess{}}
+}
 
 func (h *ptyHost) Name() string     { return "pty" }
 func (h *ptyHost) Persistent() bool { return false }
@@ -37,6 +49,8 @@ type ptyProcess struct {
 	tty  *os.File
 	done chan struct{}
 	exit Exit // once done is closed
+
+	marker string
 }
 
 // Start implements Host.
@@ -51,6 +65,9 @@ func (h *ptyHost) Start(_ context.Context, id string, p Program, rec Recording) 
 	}
 	cmd := &exec.Cmd{Path: path, Args: p.Argv, Env: env, Dir: p.Dir}
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: uint16(p.Cols), Rows: uint16(p.Rows)})
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Op == "fork/exec" {
+		return nil, invalid("the program cannot be run: %s", clean(bad.Err.Error(), 200))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("terminal: start: %w", err)
 	}
@@ -58,7 +75,7 @@ func (h *ptyHost) Start(_ context.Context, id string, p Program, rec Recording) 
 		_ = cmd.Process.Kill() // our own child
 		return nil, errors.Join(err, cmd.Wait())
 	}
-	proc := &ptyProcess{host: h, id: id, cmd: cmd, tty: tty, done: make(chan struct{})}
+	proc := &ptyProcess{host: h, id: id, cmd: cmd, tty: tty, done: make(chan struct{}), marker: p.Marker}
 	h.mu.Lock()
 	h.procs[id] = proc
 	h.mu.Unlock()
@@ -129,6 +146,7 @@ func exitOf(state *os.ProcessState, err error) Exit {
 }
 
 func (p *ptyProcess) Pid() int              { return p.cmd.Process.Pid }
+func (p *ptyProcess) Leader() int           { return p.cmd.Process.Pid }
 func (p *ptyProcess) Done() <-chan struct{} { return p.done }
 func (p *ptyProcess) Exit() Exit            { return p.exit }
 
@@ -192,7 +210,7 @@ func (h *ptyHost) Close(ctx context.Context) error {
 	h.mu.Unlock()
 	var wait sync.WaitGroup
 	for _, p := range all {
-		wait.Go(func() { endProcesses(ctx, p.Pid(), p.done, time.Second) })
+		wait.Go(func() { familyOf(p, p.marker).end(ctx, p.done, time.Second) })
 	}
 	wait.Wait()
 	return nil

@@ -1,12 +1,15 @@
 package terminal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"anthill/services/internal/terminal/launcher"
 )
 
 // Sizes of recordings.
@@ -31,24 +34,74 @@ func Record(dir string, keep int64, in io.Reader) error {
 	if keep <= 0 {
 		keep = defaultKeep
 	}
+	if lock, err := launcher.Lock(dir); err == nil { // else the launcher waits for less long
+		defer lock.Close()
+	}
 	w, err := openSegments(dir, segmentBytes, keep, time.Now)
 	if err != nil && w == nil {
 		return err
 	}
+	f := markFilter{write: w.write, seen: func() { launcher.Seen(dir) }}
+	if token := launcher.Token(dir); token != "" {
+		f.mark = launcher.Mark(token)
+	}
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := in.Read(buf)
-		if n > 0 {
-			w.write(buf[:n])
-		}
+		f.pass(buf[:n])
 		if n >= floodBytes {
 			time.Sleep(floodPause) // fewer, larger writes leave tmux more of the processor
 		}
 		if errors.Is(err, io.EOF) {
+			f.flush()
 			return w.close()
 		}
 		if err != nil {
+			f.flush()
 			return errors.Join(fmt.Errorf("terminal: read from the terminal: %w", err), w.close())
 		}
+	}
+}
+
+// markFilter takes the launcher's mark out of what a terminal prints, in pieces cut anywhere.
+type markFilter struct {
+	mark  []byte // empty: none is expected
+	held  []byte // the beginning of a mark, or of something else
+	write func([]byte)
+	seen  func()
+}
+
+// pass writes p but for marks and what may be the beginning of one.
+func (f *markFilter) pass(p []byte) {
+	if len(f.held) > 0 {
+		p = append(f.held, p...)
+		f.held = nil
+	}
+	if len(f.mark) > 0 {
+		for i := bytes.Index(p, f.mark); i >= 0; i = bytes.Index(p, f.mark) {
+			if i > 0 {
+				f.write(p[:i])
+			}
+			f.seen()
+			p = p[i+len(f.mark):]
+		}
+		for n := min(len(f.mark)-1, len(p)); n > 0; n-- {
+			if bytes.HasSuffix(p, f.mark[:n]) {
+				f.held = bytes.Clone(f.mark[:n])
+				p = p[:len(p)-n]
+				break
+			}
+		}
+	}
+	if len(p) > 0 {
+		f.write(p)
+	}
+}
+
+// flush writes what is held: nothing more comes.
+func (f *markFilter) flush() {
+	if len(f.held) > 0 {
+		f.write(f.held)
+		f.held = nil
 	}
 }

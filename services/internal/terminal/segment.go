@@ -54,7 +54,7 @@ func segments(dir string) ([]segment, error) {
 	var found []segment
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), segmentSuffix)
-		if !ok || len(name) != 20 {
+		if !ok || len(name) != 20 || !e.Type().IsRegular() {
 			continue
 		}
 		start, err := strconv.ParseInt(name, 10, 64)
@@ -142,9 +142,12 @@ func removeSegment(dir string, start int64) {
 func (w *segmentWriter) write(p []byte) {
 	now := w.now()
 	if w.file == nil {
-		if now.Before(w.retry) || w.open() != nil {
+		wait := now.Before(w.retry)
+		if !wait && w.open() != nil {
+			wait, w.retry = true, now.Add(markEvery)
+		}
+		if wait {
 			w.end += int64(len(p))
-			w.retry = now.Add(markEvery)
 			return
 		}
 	}

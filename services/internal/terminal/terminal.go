@@ -22,7 +22,10 @@ type Terminal struct {
 	wake    <-chan struct{}
 	input   chan struct{} // held by whose input is written; waiting is in order
 	work    sync.WaitGroup
+	marker  string        // in the environment of what runs in it
 	over    chan struct{} // closed when it has ended and all is recorded
+
+	resizing sync.Mutex // one at a time
 
 	mu     sync.Mutex // guards what follows; events are told without it
 	parser markParser
@@ -58,7 +61,7 @@ func (e *Engine) newTerminal(id string, h *history) *Terminal {
 
 // recordingTo is where the host puts what the program prints.
 func (t *Terminal) recordingTo() Recording {
-	return Recording{Dir: t.history.dir, Sink: t.sink}
+	return Recording{Dir: t.history.dir, Sink: t.sink, Changed: t.wake}
 }
 
 // sink records what a host that cannot do it by itself has read.
@@ -98,6 +101,11 @@ func (t *Terminal) await() {
 	e, exit := t.engine, t.proc.Exit()
 	if err := writeJSON(t.history.dir, exitName, exit); err != nil {
 		e.opt.Log.Warn("the end of a terminal is not noted", "terminal", t.id, "error", err)
+	}
+	if exit.Code < 0 && exit.Signal == 0 { // the host lost it: nothing of it may stay
+		f := familyOf(t.proc, t.marker)
+		f.spare = 0
+		f.end(e.base, t.proc.Done(), time.Second)
 	}
 	if err := t.proc.Release(context.WithoutCancel(e.base)); err != nil {
 		e.opt.Log.Warn("a terminal that ended is still in its host", "terminal", t.id, "error", err)
@@ -243,7 +251,7 @@ func (t *Terminal) keep() {
 		t.record.mu.Lock()
 		end, over, changed := t.record.end, t.record.over, t.record.changed
 		t.record.mu.Unlock()
-		if end > t.history.now().Sealed {
+		if sealed := t.history.now().Sealed; end > sealed {
 			wait := sealAfter
 			if failed {
 				wait = sealRetry
@@ -255,12 +263,14 @@ func (t *Terminal) keep() {
 			err := t.history.seal(t.engine.base, end, t.note)
 			if err == nil {
 				failed = false
-				continue
-			}
-			if !failed && t.engine.base.Err() == nil {
+				if t.history.now().Sealed > sealed {
+					continue
+				}
+			} // else the rest could not be recorded, and never will be
+			if err != nil && !failed && t.engine.base.Err() == nil {
 				t.engine.opt.Log.Error("a history is not sealed", "terminal", t.id, "error", err)
 			}
-			if failed = true; !over {
+			if failed = err != nil; failed && !over {
 				continue
 			}
 			// It stays in segments, and is sealed when the engine opens again.
@@ -303,7 +313,7 @@ func (t *Terminal) pause(d time.Duration) bool {
 // ID is that of the terminal.
 func (t *Terminal) ID() string { return t.id }
 
-// Pid is that of the program, which leads a session.
+// Pid is that of the program.
 func (t *Terminal) Pid() int { return t.proc.Pid() }
 
 // Size is what was asked for last; 0 x 0 if that is not known.
@@ -352,33 +362,6 @@ func (t *Terminal) Exit() Exit { return t.proc.Exit() }
 // Reader follows the output from an offset on; negative: from the oldest byte kept.
 func (t *Terminal) Reader(from int64) *Reader { return &Reader{recording: t.record, at: from} }
 
-// Write hands input to the terminal: whole, in the order of the calls, byte for byte. It
-// is not begun when ctx ends while it waits for its turn. Nil: the terminal took
-// it, which does not say that the program has read it. ErrGone, ErrInvalid (more than 16 MiB).
-func (t *Terminal) Write(ctx context.Context, p []byte) error {
-	if len(p) > inputMost {
-		return invalid("input has more than %d MiB", inputMost>>20)
-	}
-	select {
-	case t.input <- struct{}{}:
-	case <-t.proc.Done():
-		return ErrGone
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { <-t.input }()
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	if len(p) == 0 {
-		return nil
-	}
-	if t.engine.host.Persistent() {
-		ctx = context.WithoutCancel(ctx) // tmux takes it all, at once
-	}
-	return t.proc.Write(ctx, p)
-}
-
 // Resize sets the size, 1 to 1000 each.
 func (t *Terminal) Resize(ctx context.Context, cols, rows int) error {
 	if err := checkSize(cols, rows); err != nil {
@@ -387,6 +370,8 @@ func (t *Terminal) Resize(ctx context.Context, cols, rows int) error {
 	if t.gone() {
 		return ErrGone
 	}
+	t.resizing.Lock()
+	defer t.resizing.Unlock()
 	t.mu.Lock()
 	same := t.cols == cols && t.rows == rows
 	t.mu.Unlock()
@@ -399,17 +384,16 @@ func (t *Terminal) Resize(ctx context.Context, cols, rows int) error {
 	t.mu.Lock()
 	t.cols, t.rows = cols, rows
 	t.mu.Unlock()
+	if n, err := readNote(t.history.dir); err == nil { // for who takes it up
+		n.Cols, n.Rows = cols, rows
+		if err := writeJSON(t.history.dir, specName, n); err != nil {
+			t.engine.opt.Log.Warn("the size of a terminal is not noted", "terminal", t.id, "error", err)
+		}
+	}
 	return nil
 }
 
-func (t *Terminal) gone() bool {
-	select {
-	case <-t.proc.Done():
-		return true
-	default:
-		return false
-	}
-}
+func (t *Terminal) gone() bool { return closed(t.proc.Done()) }
 
 // Interrupt sends SIGINT to what runs in the foreground, whatever the terminal
 // makes of a Ctrl-C.
@@ -420,7 +404,7 @@ func (t *Terminal) Signal(sig syscall.Signal) error {
 	if t.gone() {
 		return ErrGone
 	}
-	group := t.proc.Pid()
+	group := t.proc.Leader()
 	if s, ok := readStat(group); ok && s.foreground > 1 {
 		group = s.foreground
 	}
@@ -434,7 +418,7 @@ func (t *Terminal) Signal(sig syscall.Signal) error {
 // grace. When it returns nil nothing of it is left.
 func (t *Terminal) Kill(ctx context.Context, grace time.Duration) error {
 	if !t.gone() {
-		endProcesses(ctx, t.proc.Pid(), t.proc.Done(), grace)
+		familyOf(t.proc, t.marker).end(ctx, t.proc.Done(), grace)
 	}
 	return t.wait(ctx)
 }

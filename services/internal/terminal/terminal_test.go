@@ -237,6 +237,11 @@ func TestKillLeavesNothing(t *testing.T) {
 			`set -m; trap '' HUP TERM INT
 			(trap '' HUP TERM; while :; do sleep 0.1; done) & echo "pid $!"
 			setsid sh -c 'trap "" HUP TERM; while :; do sleep 0.1; done' & echo "pid $!"
+			for left in one two; do # orphans that left the session
+				echo 'trap "" HUP TERM; echo "pid $$"; while :; do sleep 0.1; done' > $left
+				(setsid nohup sh $left >> said < /dev/null 2>&1 &)
+			done
+			while [ $(grep -c pid said) -lt 2 ]; do sleep 0.01; done; cat said
 			echo "pid $$"; echo ready; while :; do sleep 0.1; done`}})
 		said := until(t, term.Reader(0), "ready")
 		if err := term.Kill(t.Context(), 100*time.Millisecond); err != nil {
@@ -251,7 +256,7 @@ func TestKillLeavesNothing(t *testing.T) {
 				}
 			}
 		}
-		if n != 3 {
+		if n != 5 {
 			t.Fatalf("no pids in %q", said)
 		}
 		if _, ok := e.Get("t"); ok {
@@ -489,8 +494,10 @@ func TestCloseAndOpen(t *testing.T) {
 	}
 	term := start(t, e, "t", sh("echo one; read x; echo two; read x"))
 	until(t, term.Reader(0), "one")
-	ending := start(t, e, "ending", sh("read x; printf bye; exit 5"))
-	_ = ending
+	if err := term.Resize(t.Context(), 71, 17); err != nil {
+		t.Fatal(err)
+	}
+	start(t, e, "ending", sh("read x; printf bye; exit 5"))
 	shut()
 	// One ends while nobody looks.
 	if out, err := exec.Command("tmux", "-S", h.socket(), "send-keys", "-t", "=t_ending:", "Enter").CombinedOutput(); err != nil {
@@ -506,6 +513,9 @@ func TestCloseAndOpen(t *testing.T) {
 	again, ok := e.Get("t")
 	if !ok {
 		t.Fatal("it is gone")
+	}
+	if cols, rows := again.Size(); cols != 71 || rows != 17 {
+		t.Errorf("its size is said to be %d x %d", cols, rows)
 	}
 	write(t, again, "\n")
 	if got := until(t, again.Reader(0), "two"); !strings.HasPrefix(got, "one\r\n") {

@@ -3,6 +3,7 @@ package terminal
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"anthill/services/internal/terminal/launcher"
 )
 
 // tmuxHost keeps terminals in a tmux server of its own, which outlives this
@@ -40,7 +43,7 @@ type tmuxHost struct {
 type tmuxOptions struct {
 	program  string   // path of tmux
 	dir      string   // data directory of terminals
-	recorder []string // argv of the recorder, without its arguments
+	recorder []string // argv of the recorder, without its arguments; its program is the launcher, too
 	keep     int64
 	environ  []string        // of the server
 	ended    <-chan struct{} // receives after a program has ended
@@ -53,7 +56,8 @@ const (
 	socketMost     = 99  // bytes of a socket's path
 	historyLines   = 100 // of tmux's own; ours is in the recording
 	pollEvery      = 2 * time.Second
-	endedName      = "ended" // grows when a program ends
+	endedName      = "ended"  // grows when a program ends
+	socketName     = "socket" // where the server listens, if that is not here
 )
 
 // openTmux connects to the server, and starts it when there is none.
@@ -76,18 +80,22 @@ func openTmux(ctx context.Context, o tmuxOptions) (*tmuxHost, error) {
 	return h, nil
 }
 
-// socketPath is where the server listens: in the data directory, or in a folder
-// of our own with a short name when that path is too long for a socket.
+// socketPath is where the server listens: in the data directory, or, when that path is too long
+// for a socket, in a folder of our own with a short name. That one is noted in the data directory, so
+// that the server is found again wherever temporary files go by then.
 func socketPath(dir string) (string, error) {
 	path := filepath.Join(dir, "tmux.sock")
 	if len(path) > socketMost {
-		sum := sha256.Sum256([]byte(dir))
-		base := os.Getenv("XDG_RUNTIME_DIR")
-		if !filepath.IsAbs(base) || len(base) > 40 {
-			base = "/tmp"
+		noted, err := os.ReadFile(filepath.Join(dir, socketName))
+		if path = string(noted); err != nil || !filepath.IsAbs(path) || len(path) > socketMost {
+			if path, err = shortPath(dir); err != nil {
+				return "", err
+			}
+			if err := os.WriteFile(filepath.Join(dir, socketName), []byte(path), 0o600); err != nil {
+				return "", fmt.Errorf("terminal: note the tmux socket: %w", err)
+			}
 		}
-		dir = filepath.Join(base, fmt.Sprintf("anthill-tmux-%d-%s", os.Getuid(), hex.EncodeToString(sum[:8])))
-		path = filepath.Join(dir, "tmux.sock")
+		dir = filepath.Dir(path)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("terminal: make the folder of the tmux socket: %w", err)
@@ -100,6 +108,18 @@ func socketPath(dir string) (string, error) {
 		return "", fmt.Errorf("terminal: %s must be a folder of this user alone (mode 0700)", dir)
 	}
 	return path, nil
+}
+
+// shortPath is the socket of a data directory whose own path is too long.
+func shortPath(dir string) (string, error) {
+	sum := sha256.Sum256([]byte(dir))
+	name := fmt.Sprintf("anthill-tmux-%d-%s", os.Getuid(), hex.EncodeToString(sum[:8]))
+	for _, base := range []string{os.TempDir(), "/tmp"} {
+		if path := filepath.Join(base, name, "tmux.sock"); filepath.IsAbs(path) && len(path) <= socketMost {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("terminal: no path for the tmux socket has %d bytes or less: use a shorter data directory than %s", socketMost, clean(dir, 300))
 }
 
 func (h *tmuxHost) Name() string     { return "tmux" }
@@ -198,42 +218,106 @@ func unformatted(s string) string {
 	return strings.NewReplacer("#", "##", "%", "%%").Replace(s)
 }
 
-// launcher runs in a pane before the program: no part of what it is given is
-// read by a shell or by tmux's formats. It gives the program exactly its environment.
-const launcher = `cd -P -- "$1" || exit 126; shift; exec env -i "$@"`
-
 // Start implements Host.
 func (h *tmuxHost) Start(ctx context.Context, id string, p Program, rec Recording) (Process, error) {
 	if err := p.check(); err != nil {
+		return nil, err
+	}
+	path, err := findProgram(p.Argv[0], lookup(p.Env, "PATH"), p.Dir)
+	if err != nil {
 		return nil, err
 	}
 	c, err := h.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	start := append([]string{"new-session", "-d", "-P", "-F", paneFormat, "-s", sessionPrefix + id,
-		"-x", strconv.Itoa(p.Cols), "-y", strconv.Itoa(p.Rows), "-c", "/",
-		"/bin/sh", "-c", launcher, "terminal", p.Dir, "TERM=" + h.term}, append(p.Env, p.Argv...)...)
+	// No part of it passes a shell, tmux's formats or anybody's list of arguments.
+	job := launcher.Job{Path: path, Dir: p.Dir, Env: append([]string{"TERM=" + h.term}, p.Env...), Argv: p.Argv}
+	if err := launcher.Prepare(rec.Dir, job, rand.Text()); err != nil {
+		return nil, fmt.Errorf("terminal: prepare the start: %w", err)
+	}
+	start := []string{"new-session", "-d", "-P", "-F", paneFormat, "-s", sessionPrefix + id,
+		"-x", strconv.Itoa(p.Cols), "-y", strconv.Itoa(p.Rows), "-c", "/", h.opt.recorder[0], launcher.Command, rec.Dir}
 	// One line: tmux reads nothing of the program before it has carried out all of it.
 	replies, err := c.send(start, h.pipe("="+sessionPrefix+id+":", rec.Dir))
 	if err != nil {
 		return nil, err
 	}
-	lines, err := c.answer(context.WithoutCancel(ctx), replies[0])
-	if err != nil {
-		return nil, fmt.Errorf("terminal: start: %w", err)
-	}
-	_, err = c.answer(context.WithoutCancel(ctx), replies[1])
+	s, err := h.started(ctx, c, id, replies)
+	pid := 0
 	if err == nil {
-		for _, line := range lines {
-			if st, ok := parsePane(line); ok && st.id == id {
-				return h.track(st, rec.Dir), nil
-			}
+		if pid, err = awaitBirth(s.leader, rec); err == nil {
+			return h.track(s, pid, rec.Dir), nil
 		}
-		err = errors.New("tmux said nothing of it")
 	}
 	_, killed := c.do(context.WithoutCancel(ctx), "kill-session", "-t", "="+sessionPrefix+id)
+	awaitClosed(rec) // the next start has the same folder
+	if errors.Is(err, ErrInvalid) {
+		return nil, err
+	}
 	return nil, fmt.Errorf("terminal: start: %w", errors.Join(err, killed))
+}
+
+// started reads what tmux says of a start.
+func (h *tmuxHost) started(ctx context.Context, c *control, id string, replies []*reply) (paneState, error) {
+	lines, err := c.answer(context.WithoutCancel(ctx), replies[0])
+	if err == nil {
+		_, err = c.answer(context.WithoutCancel(ctx), replies[1])
+	}
+	if err != nil {
+		return paneState{}, err
+	}
+	for _, line := range lines {
+		if s, ok := parsePane(line); ok && s.id == id {
+			return s, nil
+		}
+	}
+	return paneState{}, errors.New("tmux said nothing of it")
+}
+
+// awaitClosed waits until the recorder of a start that failed has ended.
+func awaitClosed(rec Recording) {
+	limit := time.NewTimer(closeLimit)
+	defer limit.Stop()
+	look := time.NewTicker(birthLook)
+	defer look.Stop()
+	for !exists(filepath.Join(rec.Dir, closedName)) {
+		select {
+		case <-rec.Changed:
+		case <-look.C:
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+const (
+	birthLimit = 30 * time.Second
+	birthLook  = 50 * time.Millisecond // if no notice comes
+)
+
+// awaitBirth returns the pid of the program that a launcher starts; ErrInvalid: it cannot be run.
+func awaitBirth(leader int, rec Recording) (int, error) {
+	look := time.NewTicker(birthLook)
+	defer look.Stop()
+	for limit := time.Now().Add(birthLimit); ; {
+		gone := syscall.Kill(leader, 0) == syscall.ESRCH // before we look: then that is all
+		pid, known, err := launcher.Born(rec.Dir)
+		switch {
+		case err != nil:
+			return 0, invalid("the program cannot be run: %s", clean(err.Error(), 200))
+		case known:
+			return pid, nil
+		case gone:
+			return 0, errors.New("the launcher ended at once")
+		case time.Now().After(limit):
+			return 0, fmt.Errorf("the program did not start within %v", birthLimit)
+		}
+		select {
+		case <-rec.Changed:
+		case <-look.C:
+		}
+	}
 }
 
 // pipe is the command that starts the recorder of a pane.
@@ -253,7 +337,7 @@ const paneFormat = "p #{session_name} #{pane_id} #{pane_pid} #{pane_dead}#{pane_
 // paneState is what tmux says of a pane.
 type paneState struct {
 	id, pane    string
-	pid         int
+	leader      int  // its process, a launcher
 	dead, piped bool // dead: it has ended, and how is known
 	exit        Exit
 }
@@ -268,7 +352,7 @@ func parsePane(line string) (paneState, bool) {
 	if !ours || checkID(id) != nil || err != nil || len(f[4]) != 2 {
 		return paneState{}, false
 	}
-	s := paneState{id: id, pane: f[2], pid: pid, dead: f[4][0] == '1', piped: f[4][1] == '1', exit: Exit{Code: -1}}
+	s := paneState{id: id, pane: f[2], leader: pid, dead: f[4][0] == '1', piped: f[4][1] == '1', exit: Exit{Code: -1}}
 	if code, err := strconv.Atoi(f[5][1:]); err == nil {
 		s.exit.Code = code
 	}
@@ -301,8 +385,8 @@ func (h *tmuxHost) look(ctx context.Context) (map[string]paneState, error) {
 	return states, nil
 }
 
-func (h *tmuxHost) track(s paneState, dir string) *pane {
-	p := &pane{host: h, id: s.id, target: s.pane, pid: s.pid, dir: dir, done: make(chan struct{})}
+func (h *tmuxHost) track(s paneState, pid int, dir string) *pane {
+	p := &pane{host: h, id: s.id, target: s.pane, leader: s.leader, pid: pid, dir: dir, done: make(chan struct{})}
 	h.mu.Lock()
 	h.panes[s.id] = p
 	h.mu.Unlock()
@@ -322,7 +406,11 @@ func (h *tmuxHost) Attach(ctx context.Context, id string, rec Recording) (Proces
 	if !ok {
 		return nil, ErrGone
 	}
-	p := h.track(s, rec.Dir)
+	pid, known, err := launcher.Born(rec.Dir)
+	if !known || err != nil {
+		pid = s.leader // it is about to start the program
+	}
+	p := h.track(s, pid, rec.Dir)
 	if !s.dead && !s.piped {
 		return p, h.record(ctx, p)
 	}
@@ -417,6 +505,7 @@ type pane struct {
 	host   *tmuxHost
 	id     string
 	target string // such as %5, of this server only
+	leader int    // leads the session: a launcher
 	pid    int
 	dir    string
 
@@ -433,6 +522,9 @@ func (p *pane) update(s paneState, there bool) {
 		if p.exit = s.exit; !there {
 			p.exit = Exit{Code: -1}
 		}
+		if code, sig, known := launcher.Status(p.dir); known {
+			p.exit = Exit{Code: code, Signal: sig}
+		}
 		p.exit.Ended = time.Now()
 		close(p.done)
 	})
@@ -441,7 +533,7 @@ func (p *pane) update(s paneState, there bool) {
 // await sees the end of the program to tmux: 3.3a misses it now and then, when it
 // has just started a process, and leaves a zombie until another one ends.
 func (p *pane) await() {
-	if !awaitExit(p.host.base, p.pid) {
+	if !awaitExit(p.host.base, p.leader) {
 		return
 	}
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, pollEvery) {
@@ -460,6 +552,7 @@ func (p *pane) await() {
 }
 
 func (p *pane) Pid() int              { return p.pid }
+func (p *pane) Leader() int           { return p.leader }
 func (p *pane) Done() <-chan struct{} { return p.done }
 func (p *pane) Exit() Exit            { return p.exit }
 

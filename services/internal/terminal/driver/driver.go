@@ -7,6 +7,7 @@ package driver
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"anthill/services/internal/terminal/screen"
@@ -129,15 +130,8 @@ func (s *Set) Detect(snap screen.Snapshot, hint Hint) *Driver {
 	if hint.Name != "" {
 		return s.Get(hint.Name)
 	}
-	if words := strings.Fields(hint.Command); len(words) > 0 {
-		command := path.Base(words[0])
-		for _, d := range s.drivers {
-			for _, c := range d.Commands {
-				if c == command {
-					return d
-				}
-			}
-		}
+	if d := s.ByCommand(hint.Command); d != nil {
+		return d
 	}
 	for _, d := range s.drivers {
 		for _, p := range d.Titles {
@@ -152,6 +146,21 @@ func (s *Set) Detect(snap screen.Snapshot, hint Hint) *Driver {
 			if v.hasAll(all) {
 				return d
 			}
+		}
+	}
+	return nil
+}
+
+// ByCommand is the driver of a program, given with or without its path and arguments; nil when it is not known.
+func (s *Set) ByCommand(command string) *Driver {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return nil
+	}
+	name := path.Base(words[0])
+	for _, d := range s.drivers {
+		if slices.Contains(d.Commands, name) {
+			return d
 		}
 	}
 	return nil

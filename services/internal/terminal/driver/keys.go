@@ -82,6 +82,18 @@ func (d *Driver) Keys(p *Prompt, a Answer) ([][]byte, error) {
 	return nil, ErrNotOffered
 }
 
+// Answers are the types of answers that a prompt takes, in the order of their declaration in Answer.
+func (d *Driver) Answers(p *Prompt) []string {
+	var all []string
+	for _, a := range []Answer{{Type: deedApprove}, {Type: deedDeny}, {Type: deedSelect}, {Type: deedText, Text: "x"},
+		{Type: deedConfirm, Yes: true}, {Type: deedRetry}, {Type: deedAbort}} {
+		if _, err := d.Keys(p, a); err == nil || errors.Is(err, ErrUnsure) {
+			all = append(all, a.Type)
+		}
+	}
+	return all
+}
+
 func (r *Rule) keys(p *Prompt, a Answer) ([][]byte, error) {
 	if a.Type == deedSelect {
 		if a.Index < 0 || a.Index >= len(p.Options) || r.Choose == "" {

@@ -20,9 +20,9 @@ const (
 )
 
 const (
-	maxValue = 200     // bytes of a value of the status
-	maxLabel = 500     // bytes of an option, a title or a question
-	maxBody  = 8 << 10 // bytes of a prompt's text
+	maxValue = 200      // bytes of a value of the status
+	maxLabel = 500      // bytes of an option, a title or a question
+	maxBody  = 16 << 10 // bytes of a prompt's text
 )
 
 // State is what an agent is doing, as its screen says. Strings are "" and percentages are -1 where it does not say.
@@ -225,8 +225,10 @@ func (t *Tracker) Generation() uint64 { return t.generation }
 
 // Look is Driver.Look with the fingerprint. It stays while the same prompt is on the screen. A screen that is being
 // redrawn, on which neither prompt nor input nor work is seen, does not end a prompt.
-func (t *Tracker) Look(snap screen.Snapshot) State {
-	st := t.driver.Look(snap)
+func (t *Tracker) Look(snap screen.Snapshot) State { return t.Track(t.driver.Look(snap)) }
+
+// Track is Look for what Driver.Look said of the screen. Whoever may see a screen that is half drawn leaves that out.
+func (t *Tracker) Track(st State) State {
 	switch {
 	case st.Prompt != nil:
 		if st.Prompt.Digest != t.digest {

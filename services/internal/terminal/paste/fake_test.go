@@ -4,49 +4,35 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/signal"
+	"io"
 	"strings"
-	"syscall"
-	"testing"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 )
 
 // faults are what the fake agent does wrong.
 type faults struct {
-	Burst     int  `json:"burst"`     // ms: an Enter sooner than this after text is a line break
-	Slow      int  `json:"slow"`      // ms until it draws
-	Swallow   bool `json:"swallow"`   // the first Enter for each message does nothing
-	Plain     bool `json:"plain"`     // it does not ask for bracketed paste
-	Modal     bool `json:"modal"`     // a question is open
-	Dies      int  `json:"dies"`      // after so many bytes
-	Alternate bool `json:"alternate"` // it draws on the alternate screen
-	Deaf      bool `json:"deaf"`      // it never takes Enter
-	Working   bool `json:"working"`   // it is at work and stays so
-	Cuts      int  `json:"cuts"`      // it drops what comes after so many bytes of a paste
-	Asks      bool `json:"asks"`      // a question opens when text comes in
+	Burst     int  // ms: an Enter sooner than this after text is a line break
+	Slow      int  // ms until it draws
+	Swallow   bool // the first Enter for each message does nothing
+	Plain     bool // it does not ask for bracketed paste
+	Modal     bool // a question is open
+	Dies      int  // after so many bytes
+	Alternate bool // it draws on the alternate screen
+	Deaf      bool // it never takes Enter
+	Working   bool // it is at work and stays so
+	Cuts      int  // it drops what comes after so many bytes of a paste
+	Asks      bool // a question opens when text comes in
+	Gone      bool // it has ended; its picture stays, and a shell below takes the input
+	Torn      bool // it draws the beginning of its input first, the rest later
 }
 
 // record is one thing that the fake was told: a message, or a key that it got while a question was open.
 type record struct {
-	SHA256 string `json:"sha256"`
-	Length int    `json:"length"`
-	Stray  string `json:"stray"`
-}
-
-const fakeEnv = "ANTHILL_FAKE_AGENT"
-
-func TestMain(m *testing.M) {
-	if spec := os.Getenv(fakeEnv); spec != "" {
-		runFake(spec)
-		return
-	}
-	os.Exit(m.Run())
+	SHA256 string
+	Length int
+	Stray  string
 }
 
 // piece is a part of the fake's input: typed text, or a paste that may be shown as a placeholder.
@@ -58,7 +44,9 @@ type piece struct {
 // fake is an agent CLI in small: a box with text, a conversation above it, a status line below.
 type fake struct {
 	faults
-	log       *os.File
+	out       io.Writer
+	log       []record
+	dead      bool
 	pieces    []piece
 	paste     []byte // of a paste that is not over
 	inPaste   bool
@@ -69,45 +57,20 @@ type fake struct {
 	got       int
 	cols      int
 	pastes    int
+	line      string // of the shell
 }
 
-func runFake(spec string) {
-	f := &fake{}
-	path, rules, _ := strings.Cut(spec, " ")
-	if err := json.Unmarshal([]byte(rules), &f.faults); err != nil {
-		panic(err)
-	}
-	var err error
-	if f.log, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
-		panic(err)
-	}
-	if _, err := term.MakeRaw(0); err != nil {
-		panic(err)
-	}
-	f.cols, _, _ = term.GetSize(0)
-	input := make(chan []byte)
-	go func() {
-		for {
-			b := make([]byte, 4096)
-			n, err := os.Stdin.Read(b)
-			if err != nil {
-				close(input)
-				return
-			}
-			input <- b[:n]
-		}
-	}()
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+// run is the program: it ends with its input, or by a fault.
+func (f *fake) run(input <-chan []byte) {
 	if f.Alternate {
-		fmt.Print("\x1b[?1049h")
+		f.print("\x1b[?1049h")
 	}
 	if !f.Plain {
-		fmt.Print("\x1b[?2004h")
+		f.print("\x1b[?2004h")
 	}
 	f.draw()
 	var redraw <-chan time.Time
-	for {
+	for !f.dead {
 		select {
 		case b, ok := <-input:
 			if !ok {
@@ -122,24 +85,26 @@ func runFake(spec string) {
 		case <-redraw:
 			redraw = nil
 			f.draw()
-		case <-stop:
-			return
 		}
 	}
 }
 
-func (f *fake) write(r record) {
-	b, _ := json.Marshal(r)
-	_, _ = f.log.Write(append(b, '\n'))
-}
+func (f *fake) print(s string) { _, _ = io.WriteString(f.out, s) }
+
+func (f *fake) write(r record) { f.log = append(f.log, r) }
 
 // take is one byte from the terminal.
 func (f *fake) take(c byte) {
 	if f.got++; f.Dies > 0 && f.got >= f.Dies {
-		os.Exit(3)
+		f.dead = true
+		return
 	}
 	if f.Modal {
 		f.write(record{Stray: string(c)})
+		return
+	}
+	if f.Gone {
+		f.shell(c)
 		return
 	}
 	if len(f.escape) > 0 || c == 0x1b {
@@ -172,6 +137,21 @@ func (f *fake) take(c byte) {
 		f.pieces = nil
 	default: // a line feed is the key for a line break
 		f.typed(string([]byte{c}))
+	}
+}
+
+// shell is a byte for the shell that is there instead.
+func (f *fake) shell(c byte) {
+	switch c {
+	case '\r', '\n':
+		if f.line != "" {
+			f.write(record{Stray: f.line})
+		}
+		f.line = ""
+	case 0x15:
+		f.line = ""
+	default:
+		f.line += string([]byte{c})
 	}
 }
 
@@ -215,7 +195,7 @@ func (f *fake) draw() {
 	}
 	if f.Modal {
 		b.WriteString("\r\nMay I run this?\r\n❯ 1. Yes\r\n  2. No\r\n\r\nEsc to cancel\r\n")
-		_, _ = os.Stdout.Write(b.Bytes())
+		f.print(b.String())
 		return
 	}
 	if f.Working {
@@ -223,6 +203,11 @@ func (f *fake) draw() {
 	}
 	rule := strings.Repeat("─", f.cols) + "\r\n"
 	b.WriteString(rule + "> ")
+	if f.Torn {
+		f.print(b.String())
+		b.Reset()
+		time.Sleep(10 * time.Millisecond)
+	}
 	var shown strings.Builder
 	for _, p := range f.pieces {
 		if p.pasted && (len(p.text) > 300 || strings.Count(p.text, "\n") > 3) {
@@ -232,5 +217,8 @@ func (f *fake) draw() {
 		}
 	}
 	b.WriteString(strings.ReplaceAll(shown.String(), "\n", "\r\n  ") + "\r\n" + rule + "  ready")
-	_, _ = os.Stdout.Write(b.Bytes())
+	if f.Gone {
+		b.WriteString("\r\n$ " + f.line)
+	}
+	f.print(b.String())
 }

@@ -1,8 +1,8 @@
 package paste
 
 import (
+	"crypto/rand"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -19,10 +19,7 @@ func (t *sending) save() (string, error) {
 	}
 	defer root.Close()
 	name := "message-" + t.receipt.SHA256[:16] + ".md"
-	part := name + ".part"
-	if err := root.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
+	part := name + "." + rand.Text() + ".part" // others may be writing the same message
 	f, err := root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err

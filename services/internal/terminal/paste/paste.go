@@ -4,12 +4,17 @@
 // The text is written once. Enter alone is pressed again when it was swallowed. Nothing is cut: what the input cannot
 // take whole goes into a file, and the message names it. Nothing is written while a prompt is open, and nothing to a
 // program that no driver knows, unless the sender asked for raw text.
+//
+// A caller that keeps each step as it is told knows after a crash what may have happened: what was not yet told to be
+// pasting was not written, and for what was not yet told to be submitted Enter was not pressed. [Sender.Recover] cleans
+// up after the rest.
 package paste
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"anthill/services/internal/terminal/driver"
@@ -22,9 +27,9 @@ type State string
 // A message goes through these in order, and ends in Taken, in Submitted if it was raw, or in Failed.
 const (
 	Queued    State = "queued"
-	Pasting   State = "pasting"
-	Seen      State = "seen"
-	Submitted State = "submitted"
+	Pasting   State = "pasting"   // the text is about to be written
+	Seen      State = "seen"      // it stands in the input, whole
+	Submitted State = "submitted" // Enter is about to be pressed; raw: it was
 	Taken     State = "taken"
 	Failed    State = "failed"
 )
@@ -46,6 +51,7 @@ const (
 	Interrupted Reason = "interrupted" // a prompt opened, or the sender gave up, before it was submitted
 	Unconfirmed Reason = "unconfirmed" // it was submitted, but what became of it cannot be seen
 	NoFile      Reason = "no_file"     // it has to go as a file, which could not be written
+	Restarted   Reason = "restarted"   // the server stopped before anything was written
 )
 
 // How a message went.
@@ -67,6 +73,7 @@ type Receipt struct {
 	SHA256  string // of the message, in hex: of the file, when it went as one
 	How     string // Pasted, Typed or Filed; "" when nothing was written
 	File    string // its path, when it went as one
+	Head    string // the beginning of what stands in the input; see Left
 	Steps   []Step
 	Reason  Reason // of a failure
 	Presses int    // of Enter
@@ -96,7 +103,7 @@ type Clock interface {
 
 // Options are what a Sender needs. Folder may be "": then what cannot be pasted fails.
 type Options struct {
-	Terminal Terminal
+	Terminal Terminal // whoever calls sees to it that nobody else types meanwhile
 	Screen   Screen
 	Clock    Clock
 	Folder   string        // where messages go as files; an absolute path that the agent may read
@@ -104,6 +111,7 @@ type Options struct {
 	Appear   time.Duration // how long a text may take to appear; 0: 10 s
 	Take     time.Duration // how long it may take to be taken up after the last Enter; 0: 10 s
 	Settle   time.Duration // how long a key that clears the input may take to be seen; 0: 2 s
+	Still    time.Duration // how long an input must be seen empty: half a picture shows that too; 0: 50 ms
 }
 
 // Message is what to send.
@@ -112,33 +120,28 @@ type Message struct {
 	Raw  bool // the sender asked for it to be typed into whatever runs, and Enter pressed
 }
 
-// Sender sends into one terminal, one message at a time, in the order of the calls.
-type Sender struct {
-	Options
-	turn chan struct{}
-}
+// Sender sends into one terminal, one message at a time.
+type Sender struct{ Options }
 
 // New makes a Sender.
 func New(o Options) *Sender {
-	for at, otherwise := range map[*time.Duration]time.Duration{&o.Ready: time.Second, &o.Appear: 10 * time.Second, &o.Take: 10 * time.Second, &o.Settle: 2 * time.Second} {
+	for at, otherwise := range map[*time.Duration]time.Duration{&o.Ready: time.Second, &o.Appear: 10 * time.Second, &o.Take: 10 * time.Second,
+		&o.Settle: 2 * time.Second, &o.Still: 50 * time.Millisecond} {
 		if *at == 0 {
 			*at = otherwise
 		}
 	}
-	return &Sender{Options: o, turn: make(chan struct{}, 1)}
+	return &Sender{o}
 }
 
 // Send puts a message into the agent that d describes; d is nil where none is known. It blocks until the message is
-// taken up or has failed, which the receipt tells, and calls tell, if it is not nil, with each step as it is reached.
-// When ctx ends before the message is submitted, the input is cleaned first.
-func (s *Sender) Send(ctx context.Context, d *driver.Driver, m Message, tell func(Step)) Receipt {
+// taken up or has failed, which the receipt tells, and calls tell, if it is not nil, with the receipt so far at each
+// step, before what the step announces is done. An error of tell before Enter is pressed ends the message, as the end
+// of ctx does: the input is cleaned first.
+func (s *Sender) Send(ctx context.Context, d *driver.Driver, m Message, tell func(Receipt) error) Receipt {
 	sum := sha256.Sum256([]byte(m.Text))
 	t := &sending{Sender: s, driver: d, text: m.Text, tell: tell, receipt: Receipt{Length: len(m.Text), SHA256: hex.EncodeToString(sum[:]), Clean: true}}
-	t.step(Queued)
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
+	if t.step(Queued) != nil {
 		return t.fail(Interrupted)
 	}
 	if m.Raw {
@@ -153,21 +156,25 @@ type sending struct {
 	driver  *driver.Driver
 	text    string // of the message
 	shown   string // what goes into the input: the text, or the mention of the file
-	tell    func(Step)
+	open    bool   // the mark that ends a paste may be missing
+	tell    func(Receipt) error
 	receipt Receipt
 }
 
-func (t *sending) step(state State) {
-	step := Step{state, t.Clock.Now()}
-	t.receipt.Steps = append(t.receipt.Steps, step)
-	if t.tell != nil {
-		t.tell(step)
+func (t *sending) step(state State) error {
+	t.receipt.Steps = append(t.receipt.Steps, Step{state, t.Clock.Now()})
+	if t.tell == nil {
+		return nil
 	}
+	told := t.receipt
+	told.Steps = slices.Clone(told.Steps)
+	return t.tell(told)
 }
 
+// fail is the end of a message that did not arrive. That it cannot be told does not change it.
 func (t *sending) fail(why Reason) Receipt {
 	t.receipt.Reason = why
-	t.step(Failed)
+	_ = t.step(Failed)
 	return t.receipt
 }
 
@@ -215,6 +222,20 @@ func (t *sending) until(ctx context.Context, most time.Duration, ok func(driver.
 		if t.Screen.Wait(ctx, snap.Version) != nil {
 			st = t.driver.Look(t.Screen.Snapshot()) // what came at the last moment counts
 			return st, ok(st)
+		}
+	}
+}
+
+// stays is until for what half a picture could show, too: it must be so for a while.
+func (t *sending) stays(ctx context.Context, most time.Duration, ok func(driver.State) bool) (driver.State, bool) {
+	ctx, cancel := t.bound(ctx, most)
+	defer cancel()
+	for {
+		if st, found := t.until(ctx, most, ok); !found {
+			return st, false
+		}
+		if st, ended := t.until(ctx, t.Still, func(st driver.State) bool { return !ok(st) }); !ended {
+			return st, true
 		}
 	}
 }

@@ -1,24 +1,18 @@
 package paste_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"github.com/creack/pty"
 
 	"anthill/services/internal/terminal/driver"
 	"anthill/services/internal/terminal/paste"
@@ -61,105 +55,66 @@ func fakeDriverWith(t *testing.T, burst, retry int) *driver.Driver {
 	return d
 }
 
-type wallClock struct{}
+type wallClock struct{} // within a bubble of synctest: no real time passes
 
 func (wallClock) Now() time.Time                         { return time.Now() }
 func (wallClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
-// agent is a running fake with its screen.
+// agent is a fake that runs, with its screen.
 type agent struct {
 	t      *testing.T
 	screen *screen.Screen
-	file   *os.File
+	fake   *fake
+	input  chan []byte
 	done   chan struct{}
-	record string
 	folder string
 }
 
-// Write ends when the program does: a terminal that nobody reads takes nothing more.
+// Write blocks while the program does not read.
 func (a *agent) Write(ctx context.Context, p []byte) error {
-	defer context.AfterFunc(ctx, func() { _ = a.file.SetWriteDeadline(time.Now()) })()
-	_, err := a.file.Write(p)
-	return err
+	for chunk := range slices.Chunk(p, 4096) {
+		select {
+		case a.input <- slices.Clone(chunk):
+		case <-a.done:
+			return io.ErrClosedPipe
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (a *agent) Done() <-chan struct{} { return a.done }
 
+// inBubble runs a test in virtual time.
+func inBubble(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 func start(t *testing.T, f faults) *agent {
 	t.Helper()
-	a := &agent{t: t, screen: screen.New(80, 24), done: make(chan struct{}), record: filepath.Join(t.TempDir(), "record"), folder: t.TempDir()}
-	rules, err := json.Marshal(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{fakeEnv + "=" + a.record + " " + string(rules), "TERM=xterm-256color"}
-	master, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 80, Rows: 24})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := syscall.Dup(int(master.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = master.Close()
-	_ = syscall.SetNonblock(fd, true) // so that a write can be given up
-	a.file = os.NewFile(uintptr(fd), "terminal")
-	read := make(chan struct{})
+	a := &agent{t: t, screen: screen.New(80, 24), input: make(chan []byte), done: make(chan struct{}), folder: t.TempDir()}
+	a.fake = &fake{faults: f, out: a.screen, cols: 80}
 	go func() {
-		defer close(read)
-		_, _ = io.Copy(a.screen, a.file)
-	}()
-	go func() {
-		<-read
-		_ = cmd.Wait()
-		close(a.done)
+		defer close(a.done)
+		a.fake.run(a.input)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		close(a.input)
 		<-a.done
-		_ = a.file.Close()
 	})
-	a.shows("Fake Agent")
+	synctest.Wait()
 	return a
 }
 
-// shows waits until the fake has drawn what ends a picture.
-func (a *agent) shows(text string) {
-	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		s := a.screen.Snapshot()
-		if said := s.Text(); strings.Contains(said, text) && (strings.HasSuffix(said, "ready") || strings.Contains(said, "Esc to cancel")) {
-			return
-		}
-		if err := a.screen.Wait(ctx, s.Version); err != nil {
-			a.t.Fatalf("the fake does not show %q but\n%s", text, s.Text())
-		}
-	}
-}
-
 func (a *agent) sender() *paste.Sender {
-	return paste.New(paste.Options{Terminal: a, Screen: a.screen, Clock: wallClock{}, Folder: a.folder, Ready: 5 * time.Second, Appear: 20 * time.Second, Take: 20 * time.Second, Settle: 5 * time.Second})
+	return paste.New(paste.Options{Terminal: a, Screen: a.screen, Clock: wallClock{}, Folder: a.folder, Ready: 2 * time.Second, Appear: 20 * time.Second, Take: 20 * time.Second, Settle: 5 * time.Second})
 }
 
 // records are what the fake was told so far.
 func (a *agent) records() []record {
-	a.t.Helper()
-	b, err := os.ReadFile(a.record)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	var all []record
-	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		var r record
-		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
-			a.t.Fatal(err)
-		}
-		all = append(all, r)
-	}
-	return all
+	synctest.Wait()
+	return a.fake.log
 }
 
 var sizes = []int{1, 7, 80, 500, 4096, 40_000, 256 << 10}
@@ -190,10 +145,10 @@ func TestSends(t *testing.T) {
 		"swallow":   {faults{Swallow: true}, 1, 100},
 		"plain":     {faults{Plain: true}, 1, 2000},
 		"alternate": {faults{Alternate: true, Slow: 5}, 1, 2000},
+		"torn":      {faults{Torn: true}, 1, 2000},
 		"all":       {faults{Alternate: true, Slow: 30, Burst: 60, Swallow: true}, 80, 200},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		inBubble(t, name, func(t *testing.T) {
 			a := start(t, c.faults)
 			d, s, r := fakeDriverWith(t, c.burst, c.retry), a.sender(), rand.New(rand.NewPCG(1, uint64(len(name))))
 			for i := range sends {
@@ -246,15 +201,12 @@ func TestRefusals(t *testing.T) {
 		"working": {faults{Working: true}, "hello there", paste.Working, true},
 		"space":   {faults{}, " \n ", paste.Empty, true},
 		"deaf":    {faults{Deaf: true}, "hello there", paste.Swallowed, true},
+		"torn":    {faults{Deaf: true, Torn: true}, "hello there", paste.Swallowed, true},
 		"dies":    {faults{Dies: 5000}, message(40_000, rand.New(rand.NewPCG(1, 1))), paste.Dead, false},
 		"asks":    {faults{Asks: true}, "hello there", paste.Interrupted, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		inBubble(t, name, func(t *testing.T) {
 			a := start(t, c.faults)
-			if err := os.WriteFile(a.record, nil, 0o600); err != nil && c.Dies == 0 {
-				t.Fatal(err)
-			}
 			s := paste.New(paste.Options{Terminal: a, Screen: a.screen, Clock: wallClock{}, Folder: a.folder, Take: 300 * time.Millisecond})
 			got := s.Send(t.Context(), fakeDriverWith(t, 1, 50), paste.Message{Text: c.text}, nil)
 			if got.State() != paste.Failed || got.Reason != c.want || got.Clean != c.clean {
@@ -269,7 +221,9 @@ func TestRefusals(t *testing.T) {
 
 // TestNotWhole: a text that the input drops the end of is cleaned away and goes as a file; if its mention is dropped
 // too, nothing is submitted and nothing stays.
-func TestNotWhole(t *testing.T) {
+func TestNotWhole(t *testing.T) { synctest.Test(t, testNotWhole) }
+
+func testNotWhole(t *testing.T) {
 	for cuts, want := range map[int]paste.State{250: paste.Taken, 50: paste.Failed} {
 		a := start(t, faults{Cuts: cuts})
 		s := paste.New(paste.Options{Terminal: a, Screen: a.screen, Clock: wallClock{}, Folder: a.folder, Appear: 500 * time.Millisecond})
@@ -289,12 +243,14 @@ func TestNotWhole(t *testing.T) {
 }
 
 // TestDraft: what a person is writing is not touched.
-func TestDraft(t *testing.T) {
+func TestDraft(t *testing.T) { synctest.Test(t, testDraft) }
+
+func testDraft(t *testing.T) {
 	a := start(t, faults{})
 	if err := a.Write(t.Context(), []byte("my own words")); err != nil {
 		t.Fatal(err)
 	}
-	a.shows("my own words")
+	synctest.Wait()
 	d := fakeDriverWith(t, 1, 100)
 	if got := a.sender().Send(t.Context(), d, paste.Message{Text: "hello"}, nil); got.Reason != paste.Draft || len(got.Steps) != 2 {
 		t.Errorf("%+v", got)
@@ -305,7 +261,9 @@ func TestDraft(t *testing.T) {
 }
 
 // TestControls: nothing in a message can end the paste or be a key.
-func TestControls(t *testing.T) {
+func TestControls(t *testing.T) { synctest.Test(t, testControls) }
+
+func testControls(t *testing.T) {
 	a := start(t, faults{})
 	d, s := fakeDriverWith(t, 1, 500), a.sender()
 	for i, text := range []string{"a\x1b[201~\rrm -rf /", "\x15\x03", "bell\a", "line\r\nline", "bad \xff utf-8", "c1 \u009b31m"} {
@@ -321,7 +279,9 @@ func TestControls(t *testing.T) {
 }
 
 // TestNoAgent: without a driver nothing is typed, unless the sender asked for raw text; that has no control characters.
-func TestNoAgent(t *testing.T) {
+func TestNoAgent(t *testing.T) { synctest.Test(t, testNoAgent) }
+
+func testNoAgent(t *testing.T) {
 	a := start(t, faults{Plain: true})
 	s := a.sender()
 	if got := s.Send(t.Context(), nil, paste.Message{Text: "rm -rf /"}, nil); got.Reason != paste.NoAgent {
@@ -333,23 +293,126 @@ func TestNoAgent(t *testing.T) {
 	if got := s.Send(t.Context(), nil, paste.Message{Text: "ls -l", Raw: true}, nil); got.State() != paste.Submitted || got.How != paste.Typed {
 		t.Errorf("%+v", got)
 	}
-	a.shows("you said")
 	if all := a.records(); len(all) != 1 || all[0].Length != 5 {
 		t.Errorf("the fake got %+v", all)
 	}
 }
 
 // TestGivenUp: a sender that leaves before Enter leaves a clean input.
-func TestGivenUp(t *testing.T) {
+func TestGivenUp(t *testing.T) { synctest.Test(t, testGivenUp) }
+
+func testGivenUp(t *testing.T) {
 	a := start(t, faults{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	got := a.sender().Send(ctx, fakeDriverWith(t, 5000, 100), paste.Message{Text: "never mind"}, func(s paste.Step) {
-		if s.State == paste.Seen {
+	got := a.sender().Send(ctx, fakeDriverWith(t, 5000, 100), paste.Message{Text: "never mind"}, func(r paste.Receipt) error {
+		if r.State() == paste.Seen {
 			cancel()
 		}
+		return nil
 	})
 	if got.Reason != paste.Interrupted || !got.Clean || got.Presses != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAShellWhereAnAgentWas: nothing of a message is executed by a shell that runs below the picture of an agent that
+// has ended, and its line is left clean.
+func TestAShellWhereAnAgentWas(t *testing.T) {
+	for name, text := range map[string]string{"one line": "rm -rf /", "lines": "first\nrm -rf /\nrm", "blank lines": "\n\n rm -rf /\nrm\n", "long": strings.Repeat("rm -rf /\n", 100)} {
+		inBubble(t, name, func(t *testing.T) {
+			a := start(t, faults{Gone: true, Plain: true})
+			got := a.sender().Send(t.Context(), fakeDriverWith(t, 1, 100), paste.Message{Text: text}, nil)
+			if got.State() != paste.Failed || got.Reason != paste.NotSeen || got.Presses != 0 {
+				t.Errorf("%+v", got)
+			}
+			if all := a.records(); len(all) != 0 || a.fake.line != "" {
+				t.Errorf("the shell executed %+v, and has the line %q", all, a.fake.line)
+			}
+		})
+	}
+}
+
+// TestTold: each step is told before it is done, and one that cannot be told before Enter ends the message.
+func TestTold(t *testing.T) {
+	for _, at := range []paste.State{paste.Queued, paste.Pasting, paste.Seen, paste.Submitted, paste.Taken} {
+		inBubble(t, string(at), func(t *testing.T) {
+			a := start(t, faults{})
+			d := fakeDriverWith(t, 1, 100)
+			var told []paste.State
+			got := a.sender().Send(t.Context(), d, paste.Message{Text: "hello there"}, func(r paste.Receipt) error {
+				synctest.Wait()
+				told = append(told, r.State())
+				written := d.Look(a.screen.Snapshot()).Input.Text != "" || len(a.fake.log) > 0
+				submitted := len(a.fake.log) > 0
+				switch s := r.State(); {
+				case (s == paste.Queued || s == paste.Pasting) && written, s == paste.Submitted && submitted, s == paste.Taken && !submitted:
+					t.Errorf("told late: %s", s)
+				case s == at:
+					return io.ErrShortWrite
+				}
+				return nil
+			})
+			all := a.records()
+			if at == paste.Taken {
+				if got.State() != paste.Taken || len(all) != 1 {
+					t.Errorf("%+v", got)
+				}
+				return
+			}
+			if got.State() != paste.Failed || got.Reason != paste.Interrupted || got.Presses != 0 || !got.Clean || len(all) != 0 || told[len(told)-1] != paste.Failed {
+				t.Errorf("%+v, told %v, the fake has %v", got, told, all)
+			}
+			if st := d.Look(a.screen.Snapshot()); !st.Input.Empty {
+				t.Errorf("left in the input: %q", st.Input.Text)
+			}
+		})
+	}
+}
+
+// TestRecover: what was left of a message is taken out of the input, a draft of somebody's is not, and only an input
+// that is empty after Enter counts as taken.
+func TestRecover(t *testing.T) {
+	const text = "this is my message, with several words"
+	for name, c := range map[string]struct {
+		faults
+		left         paste.State
+		typed        string // what stands in the input
+		taken, clean bool
+		stays        string
+	}{
+		"nothing written":     {faults{}, paste.Pasting, "", false, true, ""},
+		"a part":              {faults{}, paste.Pasting, text[:10], false, true, ""},
+		"half a paste":        {faults{}, paste.Pasting, "\x1b[200~" + text[:10], false, true, ""},
+		"drawn late":          {faults{Slow: 900}, paste.Pasting, text[:10], false, true, ""},
+		"all":                 {faults{}, paste.Seen, text, false, true, ""},
+		"a placeholder":       {faults{}, paste.Seen, "\x1b[200~" + strings.Repeat(text, 20) + "\x1b[201~", false, true, ""},
+		"somebody's draft":    {faults{}, paste.Seen, "my own words", false, false, "my own words"},
+		"somebody wrote on":   {faults{}, paste.Seen, text + " and more", false, false, text + " and more"},
+		"a question":          {faults{Modal: true}, paste.Seen, "", false, false, ""},
+		"submitted":           {faults{}, paste.Submitted, "", true, true, ""},
+		"submitted, it stays": {faults{}, paste.Submitted, text, false, true, ""},
+		"submitted, a draft":  {faults{}, paste.Submitted, "my own words", false, false, "my own words"},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			a := start(t, c.faults)
+			if err := a.Write(t.Context(), []byte(c.typed)); err != nil {
+				t.Fatal(err)
+			}
+			d := fakeDriverWith(t, 1, 100)
+			if c.Slow == 0 {
+				synctest.Wait()
+			}
+			taken, clean := a.sender().Recover(t.Context(), d, paste.Left{State: c.left, Head: text})
+			if taken != c.taken || clean != c.clean {
+				t.Errorf("taken %t, clean %t\n%s", taken, clean, a.screen.Snapshot().Text())
+			}
+			if all := a.records(); len(all) != 0 && !c.Modal || len(all) > 0 && all[0].Length > 0 {
+				t.Errorf("the fake was told %+v", all)
+			}
+			if st := d.Look(a.screen.Snapshot()); st.Input.Text != c.stays || a.fake.inPaste {
+				t.Errorf("left in the input: %q", st.Input.Text)
+			}
+		})
 	}
 }

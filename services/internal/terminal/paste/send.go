@@ -22,20 +22,30 @@ func (t *sending) send(ctx context.Context) Receipt {
 	if !ok {
 		return t.fail(NoFile)
 	}
-	t.receipt.How = how
-	t.step(Pasting)
+	t.receipt.How, t.receipt.Head = how, head(t.shown)
+	if t.step(Pasting) != nil {
+		return t.fail(Interrupted)
+	}
 	why := t.put(ctx)
 	if why == NotSeen && t.receipt.Clean && t.receipt.How != Filed && t.file() {
-		why = t.put(ctx) // the input does not show such a text whole: as a file it does
+		// The input does not show such a text whole: as a file it does.
+		t.receipt.Head = head(t.shown)
+		if t.step(Pasting) != nil {
+			return t.fail(Interrupted)
+		}
+		why = t.put(ctx)
 	}
 	if why != "" {
 		return t.fail(why)
 	}
-	t.step(Seen)
+	if t.step(Seen) != nil {
+		t.clean()
+		return t.fail(Interrupted)
+	}
 	if why := t.submit(ctx); why != "" {
 		return t.fail(why)
 	}
-	t.step(Taken)
+	_ = t.step(Taken) // so it is, told or not
 	return t.receipt
 }
 
@@ -49,8 +59,10 @@ func (t *sending) refuse(ctx context.Context) Reason {
 	case squash(t.text) == "":
 		return Empty
 	}
-	// An input that is being drawn anew comes back at once.
-	st, _ := t.until(ctx, t.Ready, func(st driver.State) bool { return st.Prompt != nil || st.Input.Shown })
+	// An input that is being drawn anew comes back at once, with what is in it.
+	st, _ := t.stays(ctx, t.Ready, func(st driver.State) bool {
+		return st.Prompt != nil || t.works(st) || st.Input.Shown && st.Input.Empty
+	})
 	switch {
 	case t.dead():
 		return Dead
@@ -58,7 +70,7 @@ func (t *sending) refuse(ctx context.Context) Reason {
 		return Interrupted
 	case st.Prompt != nil:
 		return ModalOpen
-	case st.State == driver.Busy && !t.driver.Paste.WhileBusy:
+	case t.works(st):
 		return Working
 	case !st.Input.Shown:
 		return NotReady
@@ -66,6 +78,11 @@ func (t *sending) refuse(ctx context.Context) Reason {
 		return Draft
 	}
 	return ""
+}
+
+// works says that the agent is at work and takes nothing meanwhile.
+func (t *sending) works(st driver.State) bool {
+	return st.State == driver.Busy && !t.driver.Paste.WhileBusy
 }
 
 // plan decides how the message goes.
@@ -125,27 +142,54 @@ func (t *sending) put(ctx context.Context) Reason {
 	return why
 }
 
-// write hands the text to the program: between the marks of a paste where it asked for them.
+// The marks around a paste.
+const (
+	pasteBegin = "\x1b[200~"
+	pasteEnd   = "\x1b[201~"
+)
+
+// write hands the text to the program: between the marks of a paste where it asked for them. Else it is typed, and no
+// key for a line break is pressed before the first line is seen in the input: in a shell that would execute it.
 func (t *sending) write(ctx context.Context) Reason {
-	var b strings.Builder
 	snap := t.Screen.Snapshot()
-	switch {
-	case snap.BracketedPaste:
-		b.WriteString("\x1b[200~" + strings.ReplaceAll(t.shown, "\n", "\r") + "\x1b[201~")
-	default:
-		newline := slices.Concat(driver.Press(t.driver.Paste.Newline, snap.ApplicationCursor)...)
-		b.WriteString(strings.ReplaceAll(t.shown, "\n", string(newline)))
+	if snap.BracketedPaste {
+		return t.insert(ctx, pasteBegin+strings.ReplaceAll(t.shown, "\n", "\r")+pasteEnd, true)
 	}
-	if err := t.hand(ctx, []byte(b.String())); err != nil {
-		if t.dead() {
-			return Dead
-		}
-		if ctx.Err() != nil {
-			return Interrupted
-		}
+	first, rest, more := strings.Cut(t.shown, "\n")
+	for more && squash(first) == "" { // which could not be seen
+		var next string
+		next, rest, more = strings.Cut(rest, "\n")
+		first += "\n" + next
+	}
+	newline := string(slices.Concat(driver.Press(t.driver.Paste.Newline, snap.ApplicationCursor)...))
+	if why := t.insert(ctx, strings.ReplaceAll(first, "\n", newline), false); why != "" || !more {
+		return why
+	}
+	_, seen := t.until(ctx, t.Appear, func(st driver.State) bool { return st.Prompt == nil && squash(st.Input.Text) == squash(first) })
+	switch {
+	case t.dead():
+		return Dead
+	case ctx.Err() != nil:
+		return Interrupted
+	case !seen:
 		return NotSeen
 	}
-	return ""
+	return t.insert(ctx, newline+strings.ReplaceAll(rest, "\n", newline), false)
+}
+
+// insert writes a part of the text; marked: between the marks of a paste.
+func (t *sending) insert(ctx context.Context, text string, marked bool) Reason {
+	if t.hand(ctx, []byte(text)) == nil {
+		return ""
+	}
+	t.open = marked
+	switch {
+	case t.dead():
+		return Dead
+	case ctx.Err() != nil:
+		return Interrupted
+	}
+	return NotSeen
 }
 
 // whole says whether the input shows all of the text, or the placeholder that stands for it.
@@ -178,30 +222,31 @@ func (t *sending) counted(m map[string]string) bool {
 func (t *sending) submit(ctx context.Context) Reason {
 	p := t.driver.Paste
 	if !t.pause(ctx, time.Duration(p.Burst)*time.Millisecond) {
-		return t.before(ctx)
+		return t.giveUp()
+	}
+	st, whole := t.until(ctx, t.Settle, func(st driver.State) bool { return st.Prompt != nil || t.whole(st) })
+	switch {
+	case !whole && !t.dead() && ctx.Err() == nil:
+		t.clean()
+		return NotSeen
+	case !whole, st.Prompt != nil, t.step(Submitted) != nil:
+		return t.giveUp()
 	}
 	for press := range p.Tries {
-		st := t.driver.Look(t.Screen.Snapshot())
-		switch {
-		case t.dead(), ctx.Err() != nil && press == 0, st.Prompt != nil && press == 0:
-			return t.before(ctx)
-		case st.Prompt != nil || !t.whole(st):
-			// Something else than the text is there: Enter would answer that. See what becomes of it.
-		default:
-			if err := t.hand(ctx, []byte("\r")); err != nil {
-				return t.before(ctx)
-			}
+		// If something else than the text is there by now, Enter would answer that.
+		if st := t.driver.Look(t.Screen.Snapshot()); press == 0 || st.Prompt == nil && t.whole(st) {
 			t.receipt.Presses++
-			if press == 0 {
-				t.step(Submitted)
-			}
+			_ = t.hand(context.WithoutCancel(ctx), []byte("\r")) // what came of it is seen
 		}
 		most := time.Duration(p.Retry) * time.Millisecond
 		if press == p.Tries-1 {
 			most = t.Take
 		}
-		if _, ok := t.until(ctx, most, t.taken); ok {
+		if _, ok := t.stays(context.WithoutCancel(ctx), most, t.taken); ok {
 			return ""
+		}
+		if t.dead() {
+			break
 		}
 	}
 	switch st := t.driver.Look(t.Screen.Snapshot()); {
@@ -216,8 +261,8 @@ func (t *sending) submit(ctx context.Context) Reason {
 	return Unconfirmed
 }
 
-// before is a failure before or between presses of Enter.
-func (t *sending) before(ctx context.Context) Reason {
+// giveUp ends a message before Enter was pressed.
+func (t *sending) giveUp() Reason {
 	t.clean()
 	if t.dead() {
 		return Dead
@@ -228,9 +273,6 @@ func (t *sending) before(ctx context.Context) Reason {
 // taken says whether the program has the message: its input is empty again. A prompt that opened over the input, with
 // the message in what was said above, shows it too.
 func (t *sending) taken(st driver.State) bool {
-	if t.receipt.Presses == 0 {
-		return false
-	}
 	if st.Prompt == nil {
 		return st.Input.Shown && st.Input.Empty
 	}
@@ -246,14 +288,25 @@ func (t *sending) clean() {
 	t.receipt.Clean = false
 	snap := t.Screen.Snapshot()
 	keys := driver.Press(t.driver.Paste.Clear, snap.ApplicationCursor)
+	if st := t.driver.Look(snap); st.Prompt == nil {
+		if t.open {
+			_ = t.hand(ctx, []byte(pasteEnd)) // else the keys would be text
+		}
+		if empty(st) {
+			_ = t.hand(ctx, []byte(lineKill)) // it may stand where the driver does not look, as in a shell
+		}
+	}
 	for range snap.Rows + 4 {
 		st, ok := t.until(ctx, t.Settle, func(st driver.State) bool { return st.Prompt != nil || st.Input.Shown })
-		switch {
-		case !ok || t.dead() || st.Prompt != nil || len(keys) == 0:
+		if ok && empty(st) && !t.dead() {
+			if _, ok = t.stays(ctx, t.Still, empty); ok {
+				t.receipt.Clean = true
+				return
+			}
+			st, ok = t.until(ctx, t.Settle, func(st driver.State) bool { return st.Prompt != nil || st.Input.Shown })
+		}
+		if !ok || t.dead() || st.Prompt != nil || len(keys) == 0 {
 			return // another key would go to whatever is open
-		case st.Input.Empty:
-			t.receipt.Clean = true
-			return
 		}
 		for _, k := range keys {
 			if t.hand(ctx, k) != nil {
@@ -264,6 +317,14 @@ func (t *sending) clean() {
 		t.until(ctx, t.Settle, func(st driver.State) bool { return st.Prompt != nil || st.Input != before })
 	}
 }
+
+// lineKill is ctrl-u, which takes back a line nearly everywhere, and does nothing to an empty one.
+const lineKill = "\x15"
+
+func empty(st driver.State) bool { return st.Prompt == nil && st.Input.Shown && st.Input.Empty }
+
+// rawPause is between a raw text and its Enter: programs that draw take an Enter sooner than this for a part of the text.
+const rawPause = 150 * time.Millisecond
 
 // raw types a text into whatever runs. Whether it was taken up cannot be known.
 func (t *sending) raw(ctx context.Context) Receipt {
@@ -276,16 +337,20 @@ func (t *sending) raw(ctx context.Context) Receipt {
 		return t.fail(Controls)
 	}
 	t.receipt.How = Typed
-	t.step(Pasting)
-	if t.hand(ctx, []byte(t.text+"\r")) != nil {
+	if t.step(Pasting) != nil || ctx.Err() != nil {
+		return t.fail(Interrupted)
+	}
+	// From here on it is carried through: half a line must not stay.
+	ctx = context.WithoutCancel(ctx)
+	if t.hand(ctx, []byte(t.text)) != nil || !t.pause(ctx, rawPause) || t.hand(ctx, []byte("\r")) != nil {
 		t.receipt.Clean = false
 		if t.dead() {
 			return t.fail(Dead)
 		}
-		return t.fail(Interrupted)
+		return t.fail(Unconfirmed)
 	}
 	t.receipt.Presses = 1
-	t.step(Submitted)
+	_ = t.step(Submitted) // so it is, told or not
 	return t.receipt
 }
 

@@ -2,6 +2,9 @@ package screen
 
 // control does a C0 control.
 func (e *emulator) control(b byte) {
+	if e.skimming {
+		return
+	}
 	e.lastRune = 0
 	switch b {
 	case '\b':
@@ -26,6 +29,9 @@ func (e *emulator) control(b byte) {
 
 // designate does ESC with an intermediate byte: character sets and the test pattern.
 func (e *emulator) designate(b byte) {
+	if e.skimming {
+		return
+	}
 	e.lastRune = 0
 	switch e.intermediate {
 	case '(', ')':
@@ -46,6 +52,14 @@ func (e *emulator) designate(b byte) {
 // escape does ESC and one byte.
 func (e *emulator) escape(b byte) {
 	e.lastRune = 0
+	switch {
+	case b == 'c':
+		e.reset(e.cols, e.rows)
+	case b == '=' || b == '>':
+		e.keypad = b == '='
+	case e.skimming:
+		return
+	}
 	switch b {
 	case '7':
 		e.save()
@@ -60,8 +74,6 @@ func (e *emulator) escape(b byte) {
 		e.reverse()
 	case 'H':
 		e.tabs[min(e.cursor.col, e.cols-1)] = true
-	case 'c':
-		e.reset(e.cols, e.rows)
 	}
 }
 
@@ -70,11 +82,14 @@ func (e *emulator) dispatch(final byte) {
 	switch {
 	case e.intermediate == '!' && final == 'p':
 		e.soft()
+	case e.intermediate == ' ' && final == 'q' && e.prefix == 0:
+		e.shape = clamp(e.params[0], 0, 6)
 	case e.intermediate != 0:
 	case e.prefix == '?' && (final == 'h' || final == 'l'):
 		for i := range e.count + 1 {
 			e.private(e.params[i], final == 'h')
 		}
+	case e.skimming:
 	case e.prefix == '?' && final == 'J', e.prefix == '?' && final == 'K': // selective erase, as the plain one
 		e.erase(final)
 	case e.prefix != 0:
@@ -122,6 +137,7 @@ func (e *emulator) act(final byte) {
 	case 'P':
 		e.deleteCells(n)
 	case 'S':
+		e.leave(n)
 		e.scroll(e.top, e.bottom, n)
 	case 'T':
 		if e.count == 0 {
@@ -178,6 +194,8 @@ func (e *emulator) erase(final byte) {
 		e.clearRows(0, row)
 	case 2:
 		e.clearRows(0, e.rows)
+	case 3:
+		e.past = past{}
 	}
 }
 
@@ -247,13 +265,15 @@ func (e *emulator) private(mode int, on bool) {
 		e.switchTo(on, true)
 	case 2004:
 		set(&e.bracketed, on)
+	default:
+		e.setMouse(mode, on)
 	}
 }
 
 // soft is DECSTR.
 func (e *emulator) soft() {
 	e.style, e.origin, e.nowrap, e.insert, e.hidden = Style{}, false, false, false, false
-	e.top, e.bottom, e.application = 0, e.rows-1, false
+	e.top, e.bottom, e.application, e.keypad = 0, e.rows-1, false, false
 	e.sets, e.shift, e.keep = [2]bool{}, 0, saved{}
 	e.touch()
 }

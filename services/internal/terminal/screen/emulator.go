@@ -40,12 +40,17 @@ type emulator struct {
 	shift       int // which of sets is used; true there is line drawing
 	keep        saved
 	alternate   *primary // what the alternate screen hides; nil without one
+	past        past     // what scrolled off the primary screen
+	scratch     []byte   // of past
+	skimming    bool     // nothing is drawn, only modes are heard
 	lastRune    rune     // for REP: the last character, 0 when something else came since
 	touched     *bool
 
 	title                           string
 	hidden, bracketed, application  bool
 	origin, nowrap, insert, newline bool
+	keypad                          bool
+	mouse, encoding, shape          int // see Modes
 }
 
 // primary is the screen that waits while the alternate one is shown.
@@ -63,7 +68,7 @@ func (e *emulator) touch() {
 
 // reset is RIS: everything as new, at a size.
 func (e *emulator) reset(cols, rows int) {
-	*e = emulator{parser: e.parser, touched: e.touched, cols: cols, rows: rows, bottom: rows - 1, title: e.title}
+	*e = emulator{parser: e.parser, touched: e.touched, cols: cols, rows: rows, bottom: rows - 1, title: e.title, skimming: e.skimming}
 	e.grid = blank(cols, rows)
 	e.stops()
 	e.touch()
@@ -94,8 +99,9 @@ func (e *emulator) stops() {
 
 // resize keeps the text; see Screen.Resize.
 func (e *emulator) resize(cols, rows int) {
-	fit := func(grid []Row, at *place) []Row {
+	fit := func(grid []Row, at *place, keep func([]Row)) []Row {
 		if cut := min(at.row-rows+1, len(grid)-rows); cut > 0 {
+			keep(grid[:cut])
 			grid, at.row = grid[cut:], at.row-cut
 		}
 		next := blank(cols, rows)
@@ -110,9 +116,16 @@ func (e *emulator) resize(cols, rows int) {
 		at.row, at.col = clamp(at.row, 0, rows-1), clamp(at.col, 0, cols-1)
 		return next
 	}
-	e.grid = fit(e.grid, &e.cursor)
-	if e.alternate != nil {
-		e.alternate.grid = fit(e.alternate.grid, &e.alternate.cursor)
+	keep, drop := func(rows []Row) {
+		for _, row := range rows {
+			e.scratch = e.past.add(row, e.scratch)
+		}
+	}, func([]Row) {}
+	if e.alternate == nil {
+		e.grid = fit(e.grid, &e.cursor, keep)
+	} else {
+		e.grid = fit(e.grid, &e.cursor, drop)
+		e.alternate.grid = fit(e.alternate.grid, &e.alternate.cursor, keep)
 	}
 	e.cols, e.rows, e.top, e.bottom = cols, rows, 0, rows-1
 	e.keep.row, e.keep.col = clamp(e.keep.row, 0, rows-1), clamp(e.keep.col, 0, cols-1)
@@ -226,6 +239,7 @@ var drawing = []rune("◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽
 func (e *emulator) linefeed() {
 	switch {
 	case e.cursor.row == e.bottom:
+		e.leave(1)
 		e.scroll(e.top, e.bottom, 1)
 	case e.cursor.row < e.rows-1:
 		e.cursor.row++

@@ -37,10 +37,17 @@ type parser struct {
 	osc          []byte
 	partial      [utf8.UTFMax]byte // a character cut between writes
 	have         int
+
+	total int64 // bytes that came
+	began int64 // where the sequence under way does
 }
 
 // feed is the terminal: every byte that the application wrote, in order.
 func (e *emulator) feed(p []byte) {
+	if e.skimming {
+		e.land()
+	}
+	e.total += int64(len(p))
 	for len(p) > 0 {
 		b := p[0]
 		if e.have > 0 {
@@ -48,6 +55,9 @@ func (e *emulator) feed(p []byte) {
 			continue
 		}
 		if e.phase != ground || b < 0x20 || b == 0x7f {
+			if e.phase == ground {
+				e.began = e.total - int64(len(p))
+			}
 			e.step(b)
 			p = p[1:]
 			continue
@@ -65,6 +75,15 @@ func (e *emulator) feed(p []byte) {
 		e.rune(r)
 		p = p[n:]
 	}
+}
+
+// unfinished is how many bytes at the end of what came are part of a sequence, or a character, whose end has not
+// come. They have had no effect.
+func (e *emulator) unfinished() int {
+	if e.phase != ground && !e.skimming {
+		return int(e.total - e.began)
+	}
+	return e.have
 }
 
 // join adds a byte to a character that was cut, and says how many bytes (0 or 1) it took.
