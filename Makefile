@@ -18,7 +18,7 @@ build: ## build bin/anthill
 	go build -o $(BIN) ./cmd/anthill
 
 test: ## all Go tests and black-box tests of the built binary, with the race detector
-	go test $(RACE) -timeout 20m ./...
+	go test $(RACE) -parallel 4 -timeout 20m ./...
 
 e2e: build e2e/node_modules/.package-lock.json ## unmodified clients, and a provider in every kind of trouble (needs Node.js)
 	go build -o bin/openaigo ./e2e/openaigo

@@ -27,6 +27,7 @@ var engines = map[string][]string{
 	"kernel":    {"fault", "kernel"},
 	"workspace": {"fault", "workspace"},
 	"terminal":  {"store", "events", "fault", "terminal"},
+	"wire":      {"fault"},
 	"usage":     {},
 	"index":     {},
 }

@@ -36,7 +36,6 @@ const (
 
 var (
 	errAnswered = errors.New("ant: the service has answered")
-	errFormCut  = errors.New("ant: the form is cut off")
 	errSeveral  = errors.New("ant: several files")
 )
 
@@ -95,19 +94,15 @@ func (u *upload) read(form *multipart.Reader, handle string) error {
 		if err := u.out.SetReadDeadline(time.Now().Add(giveWithin)); err != nil {
 			return err
 		}
-		part, err := form.NextPart()
+		part, err := rest.NextPart(form)
 		switch {
-		case err == io.EOF: //nolint:errorlint // wrapped, it means that the form was cut off
-			if !sent {
-				err = u.send(&antv1.UploadAttachmentRequest{})
-			} else {
-				err = nil
-			}
-			return errors.Join(err, u.out.SetReadDeadline(time.Time{}))
-		case errors.Is(err, io.EOF):
-			return errFormCut
 		case err != nil:
 			return err
+		case part == nil:
+			if !sent {
+				err = u.send(&antv1.UploadAttachmentRequest{})
+			}
+			return errors.Join(err, u.out.SetReadDeadline(time.Time{}))
 		case part.FileName() == "" || part.FormName() != "file" && part.FormName() != "files":
 			continue
 		case sent:

@@ -53,7 +53,7 @@ func (h *Handler) uploadAttachments(w http.ResponseWriter, r *http.Request, para
 	}
 	h.receive(w, r, func(call attachmentUpload) (files int, err error) {
 		for {
-			part, err := nextPart(form)
+			part, err := rest.NextPart(form)
 			if part == nil || err != nil {
 				return files, err
 			}
@@ -165,7 +165,7 @@ var errSpoolFull = errors.New("anton: form too large")
 
 func (s *spool) read(form *multipart.Reader) error {
 	for {
-		part, err := nextPart(form)
+		part, err := rest.NextPart(form)
 		if part == nil || err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ func sendForm(form *multipart.Reader, call interface {
 	Send(*antonv1.UploadFilesRequest) error
 }, project string) (files int, err error) {
 	for {
-		part, err := nextPart(form)
+		part, err := rest.NextPart(form)
 		if part == nil || err != nil {
 			return files, err
 		}
@@ -105,22 +105,6 @@ func sendForm(form *multipart.Reader, call interface {
 	}
 }
 
-// nextPart is nil at the end of the form. A form that breaks off has none.
-func nextPart(form *multipart.Reader) (*multipart.Part, error) {
-	part, err := form.NextPart()
-	switch {
-	case err == io.EOF: //nolint:errorlint // wrapped, it means that the form was cut off
-		return nil, nil
-	case errors.Is(err, io.EOF):
-		return nil, errCut
-	case err != nil:
-		return nil, err
-	}
-	return part, nil
-}
-
-var errCut = errors.New("anton: the form is cut off")
-
 // nextChunk reads the next piece of a part, full unless it is the last. The end
 // of a part that was cut off is an error.
 func nextChunk(data io.Reader) (chunk []byte, more bool, err error) {
@@ -129,7 +113,7 @@ func nextChunk(data io.Reader) (chunk []byte, more bool, err error) {
 		m, err := data.Read(chunk[n:])
 		n += m
 		switch {
-		case err == io.EOF: //nolint:errorlint // as in nextPart
+		case err == io.EOF: //nolint:errorlint // wrapped, it means that the part was cut off
 			return chunk[:n], false, nil
 		case err != nil:
 			return nil, false, err

@@ -16,9 +16,9 @@ import (
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/caller"
-	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 // Session is what this room needs to know of one.
@@ -73,14 +73,12 @@ func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antv1.RegisterHooksServiceServer(s, r)
 }
 
-var errNoSession = fault.Missing("SESSION_NOT_FOUND", "Session not found")
-
 // find returns a session, and the one whose events stand for it: a chat shows
 // those of its terminal. Guests know one room, so theirs shows its own.
 func (r *Room) find(rd store.Reader, ref string, by caller.Caller) (asked, owner *Session, err error) {
 	asked, err = r.opt.Sessions.Find(rd, ref)
 	if err == nil && asked == nil {
-		err = errNoSession
+		err = wire.ErrNoSession
 	}
 	if err != nil || asked.Terminal || by.Scoped() {
 		return asked, asked, err
@@ -90,17 +88,6 @@ func (r *Room) find(rd store.Reader, ref string, by caller.Caller) (asked, owner
 		return asked, asked, err
 	}
 	return asked, linked[0], nil
-}
-
-// writable says why a session takes no reports, or nil.
-func (s *Session) writable() error {
-	switch {
-	case s.Deleted:
-		return fault.New(fault.Precondition, "SESSION_DELETED", "The session is deleted: restore it to write to it.")
-	case s.Archived:
-		return fault.New(fault.Precondition, "SESSION_ARCHIVED", "The session is archived: restore it to write to it.")
-	}
-	return nil
 }
 
 // deleteBatch keeps a removal's transactions well under the store's limits.

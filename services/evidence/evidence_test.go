@@ -17,6 +17,7 @@ import (
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/bolt"
 	"anthill/services/internal/store/storetest"
+	"anthill/services/internal/wire"
 )
 
 // house is a room over a real store, with sessions that the test decides about.
@@ -185,7 +186,7 @@ func TestEventsAreChecked(t *testing.T) {
 			t.Errorf("%s was kept as %v", what, v)
 		}
 	}
-	if _, err := h.room.Append(t.Context(), Event{Session: "nowhere"}); !errors.Is(err, errNoSession) {
+	if _, err := h.room.Append(t.Context(), Event{Session: "nowhere"}); !errors.Is(err, wire.ErrNoSession) {
 		t.Errorf("an unknown session is %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"anthill/services/internal/caller"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // Limits of what a report says of itself, in bytes.
@@ -40,7 +41,7 @@ func (r *Room) PostHook(ctx context.Context, q *antv1.PostHookRequest) (*antv1.P
 			return err
 		}
 		for _, s := range []*Session{asked, owner} {
-			if err := s.writable(); err != nil {
+			if err := wire.Writable(s.Deleted, s.Archived); err != nil {
 				return err
 			}
 		}

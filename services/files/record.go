@@ -3,12 +3,12 @@ package files
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 // fileRef is a row of the store.
@@ -87,22 +87,12 @@ func totalOf(rd store.Reader, room string) (*total, error) {
 }
 
 func (f *fileRef) view() *antv1.FileRef {
-	return &antv1.FileRef{Id: f.ID, SessionId: f.Room, FlaggedBy: orNull(f.By), FilePath: f.Path, Note: orNull(f.Note), CreatedAt: wireTime(f.At)}
+	return &antv1.FileRef{Id: f.ID, SessionId: f.Room, FlaggedBy: wire.OrNull(f.By), FilePath: f.Path, Note: wire.OrNull(f.Note), CreatedAt: wire.Time(f.At)}
 }
 
 func (a *attachment) view() *antv1.Attachment {
 	return &antv1.Attachment{Id: a.ID, SessionId: a.Room, Url: "/api/sessions/" + a.Room + "/attachments/" + a.ID + "/raw", Hash: a.Hash,
-		Size: float64(a.Size), Name: a.Name, ContentType: a.Type, UploadedBy: orNull(a.By), CreatedAt: wireTime(a.At)}
-}
-
-// wireTime is how the published API prints times (ant.md 0).
-func wireTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.DateTime) }
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
+		Size: float64(a.Size), Name: a.Name, ContentType: a.Type, UploadedBy: wire.OrNull(a.By), CreatedAt: wire.Time(a.At)}
 }
 
 // cursor is the place behind a row.

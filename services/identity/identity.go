@@ -22,6 +22,7 @@ import (
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -116,7 +117,7 @@ func (r *Room) RegisterIdentity(ctx context.Context, q *antv1.RegisterIdentityRe
 			return err
 		}
 		if s == nil {
-			return fault.Missing("SESSION_NOT_FOUND", "Session not found")
+			return wire.ErrNoSession
 		}
 		p := &process{PID: int(q.Pid), Start: start, Session: s.ID, Expires: r.opt.Now().Add(kept).UnixNano()}
 		out = p.view(s)
@@ -174,15 +175,8 @@ func (r *Room) over(p *process) bool {
 }
 
 func (p *process) view(s *Session) *antv1.IdentityResponse {
-	return &antv1.IdentityResponse{Identity: &antv1.Identity{SenderId: s.ID, Handle: orNull(s.Handle), DisplayName: orNull(s.DisplayName),
+	return &antv1.IdentityResponse{Identity: &antv1.Identity{SenderId: s.ID, Handle: wire.OrNull(s.Handle), DisplayName: wire.OrNull(s.DisplayName),
 		Pid: int32(p.PID), PidStart: p.Start}}
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 // sweepSometimes forgets processes that are over, once in so many registrations.

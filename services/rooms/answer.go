@@ -8,6 +8,7 @@ import (
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // Answers gives answers to what agents in terminals ask.
@@ -126,10 +127,10 @@ func (r *Room) answerAgent(ctx context.Context, d *draft, q *antv1.PostMessageRe
 	}
 	now := d.now.UnixNano()
 	return &antv1.PostMessageResponse{Id: id, SessionId: room.ID, Role: d.role, Content: d.content, Format: orElse(q.Format, "json"),
-		Status: "complete", SenderId: orNull(d.sender), Target: orNull(d.target), ReplyTo: orNull(d.replyTo), MsgType: d.msgType, Meta: d.meta,
-		CreatedAt: wireTime(now), BroadcastState: "done", Handled: true,
+		Status: "complete", SenderId: wire.OrNull(d.sender), Target: wire.OrNull(d.target), ReplyTo: wire.OrNull(d.replyTo), MsgType: d.msgType, Meta: d.meta,
+		CreatedAt: wire.Time(now), BroadcastState: "done", Handled: true,
 		Deliveries: []*antv1.Delivery{{Id: id + ".0", Adapter: viaAgent, TargetId: terminal.ID, Delivered: true, State: stateDelivered,
-			Handle: orNull(terminal.Handle), Attempt: 1, Attempts: 1, AttemptedAt: wireTime(now), CreatedAt: wireTime(now), UpdatedAt: wireTime(now)}}}, nil
+			Handle: wire.OrNull(terminal.Handle), Attempt: 1, Attempts: 1, AttemptedAt: wire.Time(now), CreatedAt: wire.Time(now), UpdatedAt: wire.Time(now)}}}, nil
 }
 
 // whoAsked finds the terminal that an answer is for. asked says that the event is

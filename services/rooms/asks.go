@@ -11,6 +11,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -288,7 +289,7 @@ func (d decision) apply(a *ask, now int64) (changed bool, err error) {
 	case a.Status != d.status || a.EndedBy != d.by || !sameText(a.Answer, d.answer):
 		who := orElse(a.EndedBy, "somebody")
 		return false, fault.New(fault.Conflict, "ASK_DECIDED", "%s has %s this question already, at %s (UTC): open it again first",
-			who, a.Status, wireTime(a.Ended)).With("status", a.Status).With("answered_by", a.EndedBy).With("answered_at", wireTime(a.Ended))
+			who, a.Status, wire.Time(a.Ended)).With("status", a.Status).With("answered_by", a.EndedBy).With("answered_at", wire.Time(a.Ended))
 	}
 	if changed {
 		a.Updated = now

@@ -10,6 +10,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 	"anthill/services/rooms/question"
 )
 
@@ -128,14 +129,14 @@ func (r *Room) findAsk(rd store.Reader, room, id string) (set *askSet, n int, er
 // view is one of the questions as the published API shows it.
 func (s *askSet) view(n int) *antv1.PostedAsk {
 	a := s.Asks[n]
-	v := &antv1.PostedAsk{Id: s.id(n), SessionId: s.Room, MessageId: orNull(s.Message), Title: orElse(a.Title, titleOf(a.Text)), Body: a.Text,
-		Status: a.Status, AssignedTo: orElse(a.For, "room"), CreatedBy: orNull(a.By), Inferred: flag(a.Inferred),
-		AnsweredAt: wireTimeOrNull(a.Ended), CreatedAt: wireTime(a.Created), UpdatedAt: wireTime(a.Updated)}
+	v := &antv1.PostedAsk{Id: s.id(n), SessionId: s.Room, MessageId: wire.OrNull(s.Message), Title: orElse(a.Title, titleOf(a.Text)), Body: a.Text,
+		Status: a.Status, AssignedTo: orElse(a.For, "room"), CreatedBy: wire.OrNull(a.By), Inferred: wire.Flag(a.Inferred),
+		AnsweredAt: wire.TimeOrNull(a.Ended), CreatedAt: wire.Time(a.Created), UpdatedAt: wire.Time(a.Updated)}
 	if a.Answer != nil {
 		v.Answer = new(*a.Answer)
 	}
 	if a.Ended != 0 {
-		v.AnsweredBy = orNull(a.EndedBy)
+		v.AnsweredBy = wire.OrNull(a.EndedBy)
 	}
 	return v
 }

@@ -10,6 +10,7 @@ import (
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 	"anthill/services/rooms/term"
 )
 
@@ -86,7 +87,7 @@ func (p *digestPage) digest() *antv1.Digest {
 	if p.n == 0 {
 		return d
 	}
-	d.FirstMessage, d.LastMessage = new(wireTime(p.first)), new(wireTime(p.last))
+	d.FirstMessage, d.LastMessage = new(wire.Time(p.first)), new(wire.Time(p.last))
 	span := time.Duration(p.last - p.first)
 	d.DurationMinutes = int32(span.Round(time.Minute) / time.Minute)
 	d.MessagesPerHour = math.Round(float64(p.n)/max(span.Hours(), 1)*10) / 10

@@ -13,6 +13,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/index"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // Texts are the messages as the search index takes them: a room is a scope, and
@@ -115,8 +116,8 @@ func (t Texts) Read(ctx context.Context, refs []index.Ref) ([]*antv1.FoundMessag
 			return nil, err
 		}
 		if ok {
-			out[i] = &antv1.FoundMessage{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: text, CreatedAt: wireTime(m.At),
-				SenderId: orNull(m.Sender), Target: orNull(m.Target), MsgType: m.Type}
+			out[i] = &antv1.FoundMessage{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: text, CreatedAt: wire.Time(m.At),
+				SenderId: wire.OrNull(m.Sender), Target: wire.OrNull(m.Target), MsgType: m.Type}
 		}
 	}
 	return out, nil

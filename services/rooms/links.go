@@ -16,6 +16,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -80,7 +81,7 @@ func (r *Room) ListLinks(ctx context.Context, q *antv1.ListLinksRequest) (*antv1
 			}
 			if s != nil { // else the link is about to be removed
 				out.Outgoing = append(out.Outgoing, &antv1.OutgoingLink{Id: l.ID, SourceRoomId: l.Source, TargetRoomId: l.Target, Relationship: l.Relationship,
-					Title: orNull(l.Title), CreatedBy: orNull(l.By), CreatedAt: wireTime(l.At), Settings: l.Settings, TargetName: s.Name, TargetType: s.Type})
+					Title: wire.OrNull(l.Title), CreatedBy: wire.OrNull(l.By), CreatedAt: wire.Time(l.At), Settings: l.Settings, TargetName: s.Name, TargetType: s.Type})
 			}
 		}
 		to, err := linksOf(rd, "target", room.ID, linksMax)
@@ -94,7 +95,7 @@ func (r *Room) ListLinks(ctx context.Context, q *antv1.ListLinksRequest) (*antv1
 			}
 			if s != nil {
 				out.Incoming = append(out.Incoming, &antv1.IncomingLink{Id: l.ID, SourceRoomId: l.Source, TargetRoomId: l.Target, Relationship: l.Relationship,
-					Title: orNull(l.Title), CreatedBy: orNull(l.By), CreatedAt: wireTime(l.At), Settings: l.Settings, SourceName: s.Name, SourceType: s.Type})
+					Title: wire.OrNull(l.Title), CreatedBy: wire.OrNull(l.By), CreatedAt: wire.Time(l.At), Settings: l.Settings, SourceName: s.Name, SourceType: s.Type})
 			}
 		}
 		return nil
@@ -186,7 +187,7 @@ func linkSettings(v *structpb.Value, inherit bool) (string, error) {
 func (r *Room) linkable(rd store.Reader, ref, side string) (*Session, error) {
 	s, err := r.writable(rd, ref)
 	switch {
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, wire.ErrNoSession):
 		return nil, fault.Missing("SESSION_NOT_FOUND", "%s room not found", side)
 	case err != nil:
 		return nil, err
@@ -216,7 +217,7 @@ func (r *Room) addLink(tx store.Tx, l *link) error {
 		return err
 	}
 	return r.linkEvent(tx, l, &antv1.Event{Event: &antv1.Event_RoomLinkCreated{RoomLinkCreated: &antv1.RoomLinkCreated{
-		LinkId: l.ID, TargetRoomId: l.Target, Relationship: l.Relationship, Title: orNull(l.Title)}}})
+		LinkId: l.ID, TargetRoomId: l.Target, Relationship: l.Relationship, Title: wire.OrNull(l.Title)}}})
 }
 
 func (r *Room) linkEvent(tx store.Tx, l *link, e *antv1.Event) error {

@@ -12,6 +12,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -178,7 +179,7 @@ func (r *Room) RemoveParticipant(ctx context.Context, q *antv1.RemoveParticipant
 func (r *Room) participantsChanged(tx store.Tx, room string, s *Session, change string) error {
 	return feed.Append(tx, &antv1.Event{AtMs: float64(r.opt.Now().UnixMilli()), SessionId: room,
 		Event: &antv1.Event_ParticipantsChanged{ParticipantsChanged: &antv1.ParticipantsChanged{
-			Change: change, ParticipantId: s.ID, Handle: orNull(s.Handle)}}})
+			Change: change, ParticipantId: s.ID, Handle: wire.OrNull(s.Handle)}}})
 }
 
 // ListParticipants implements antv1.ParticipantsServiceServer.
@@ -291,26 +292,26 @@ func (r *Room) listPosters(rd store.Reader, room string, counts bool, hidden map
 }
 
 func sessionView(s *Session) *antv1.Participant {
-	return &antv1.Participant{Id: s.ID, Name: s.Name, Handle: orNull(s.Handle), Alias: orNull(s.Alias),
-		SessionType: s.Type, SessionStatus: s.Status, CliFlag: orNull(s.CLIFlag)}
+	return &antv1.Participant{Id: s.ID, Name: s.Name, Handle: wire.OrNull(s.Handle), Alias: wire.OrNull(s.Alias),
+		SessionType: s.Type, SessionStatus: s.Status, CliFlag: wire.OrNull(s.CLIFlag)}
 }
 
 // participant shows a member; who may be nil.
 func (r *Room) participant(rd store.Reader, m *member, s *Session, who *poster) (*antv1.Participant, error) {
 	v := sessionView(s)
-	v.Alias, v.Role, v.JoinedAt = orNull(m.Alias), m.Role, wireTimeOrNull(m.Joined)
+	v.Alias, v.Role, v.JoinedAt = wire.OrNull(m.Alias), m.Role, wire.TimeOrNull(m.Joined)
 	state := "available"
 	if m.focused(r.opt.Now()) {
 		state = "focus"
-		v.AttentionReason, v.AttentionSetBy = orNull(m.Focus.Reason), orNull(m.Focus.SetBy)
-		v.AttentionExpiresAt = wireTimeOrNull(m.Focus.Expires)
+		v.AttentionReason, v.AttentionSetBy = wire.OrNull(m.Focus.Reason), wire.OrNull(m.Focus.SetBy)
+		v.AttentionExpiresAt = wire.TimeOrNull(m.Focus.Expires)
 		queue, err := loadQueue(rd, m.Room, m.Session)
 		if err != nil {
 			return nil, err
 		}
 		v.FocusQueueCount = int32(len(queue.Seqs))
 	}
-	v.AttentionState, v.AttentionUpdatedAt = &state, wireTimeOrNull(m.Focus.Updated)
+	v.AttentionState, v.AttentionUpdatedAt = &state, wire.TimeOrNull(m.Focus.Updated)
 	if who != nil {
 		counted(v, who)
 	}
@@ -318,5 +319,5 @@ func (r *Room) participant(rd store.Reader, m *member, s *Session, who *poster) 
 }
 
 func counted(v *antv1.Participant, who *poster) {
-	v.FirstSeen, v.LastSeen, v.MessageCount = wireTimeOrNull(who.First), wireTimeOrNull(who.Last), int32(who.Count)
+	v.FirstSeen, v.LastSeen, v.MessageCount = wire.TimeOrNull(who.First), wire.TimeOrNull(who.Last), int32(who.Count)
 }

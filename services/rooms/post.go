@@ -10,6 +10,7 @@ import (
 	"anthill/services/internal/fault"
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // posted is what a post has led to.
@@ -254,7 +255,7 @@ func (r *Room) steps(st *roomState, who *poster, targets []target, d *draft, fro
 			}
 		case !r.live(t.session.ID):
 			s.state, s.reason = stateRetained, "TERMINAL_NOT_LIVE"
-			s.words = "the terminal is not live: the message is kept for it until " + wireTime(d.now.Add(r.opt.Retain).UnixNano())
+			s.words = "the terminal is not live: the message is kept for it until " + wire.Time(d.now.Add(r.opt.Retain).UnixNano())
 		default:
 			s.state = statePlanned
 		}

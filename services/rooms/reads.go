@@ -15,6 +15,7 @@ import (
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -149,12 +150,12 @@ func decodeReading(k, row []byte) (seq uint64, by reading, err error) {
 func (r *Room) viewReaders(rd store.Reader, list []reading, known map[string]*Session) ([]*antv1.MessageReader, error) {
 	out := make([]*antv1.MessageReader, 0, len(list))
 	for _, by := range list {
-		v := &antv1.MessageReader{SessionId: by.Reader, ReadAt: wireTime(by.At)}
+		v := &antv1.MessageReader{SessionId: by.Reader, ReadAt: wire.Time(by.At)}
 		out = append(out, v)
 		if !by.Session {
-			v.ReaderName = orNull(by.Reader)
+			v.ReaderName = wire.OrNull(by.Reader)
 			if strings.HasPrefix(by.Reader, "@") {
-				v.ReaderHandle = orNull(by.Reader)
+				v.ReaderHandle = wire.OrNull(by.Reader)
 			}
 			continue
 		}
@@ -169,7 +170,7 @@ func (r *Room) viewReaders(rd store.Reader, list []reading, known map[string]*Se
 			}
 		}
 		if s != nil {
-			v.ReaderName, v.ReaderHandle = orNull(s.Name), orNull(s.Handle)
+			v.ReaderName, v.ReaderHandle = wire.OrNull(s.Name), wire.OrNull(s.Handle)
 		}
 	}
 	return out, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -256,24 +255,6 @@ func loadState(rd store.Reader, room string) (*roomState, error) {
 		st = &roomState{}
 	}
 	return st, err
-}
-
-// wireTime is how the published API prints times (ant.md 0).
-func wireTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.DateTime) }
-
-func wireTimeOrNull(ns int64) *string {
-	if ns == 0 {
-		return nil
-	}
-	s := wireTime(ns)
-	return &s
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -21,6 +21,7 @@ import (
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // Session is what this room needs to know of one. A session is a room, too.
@@ -189,16 +190,13 @@ func (r *Room) announce(e *antv1.Event) {
 	}
 }
 
-var (
-	errNoRoom    = fault.Missing("SESSION_NOT_FOUND", "Session not found")
-	errNoMessage = fault.Missing("MESSAGE_NOT_FOUND", "message not found")
-)
+var errNoMessage = fault.Missing("MESSAGE_NOT_FOUND", "message not found")
 
 // readable finds a room that exists, whatever its state.
 func (r *Room) readable(rd store.Reader, ref string) (*Session, error) {
 	s, err := r.opt.Sessions.Find(rd, ref)
 	if err == nil && s == nil {
-		err = errNoRoom
+		err = wire.ErrNoSession
 	}
 	return s, err
 }
@@ -206,15 +204,10 @@ func (r *Room) readable(rd store.Reader, ref string) (*Session, error) {
 // writable finds a room that takes changes.
 func (r *Room) writable(rd store.Reader, ref string) (*Session, error) {
 	s, err := r.readable(rd, ref)
-	switch {
-	case err != nil:
-		return nil, err
-	case s.Deleted:
-		return nil, fault.New(fault.Precondition, "SESSION_DELETED", "The session is deleted: restore it to write to it.")
-	case s.Archived:
-		return nil, fault.New(fault.Precondition, "SESSION_ARCHIVED", "The session is archived: restore it to write to it.")
+	if err == nil {
+		err = wire.Writable(s.Deleted, s.Archived)
 	}
-	return s, nil
+	return s, err
 }
 
 // nameMax bounds names of senders, roles and the like, in bytes.

@@ -4,21 +4,22 @@ import (
 	"fmt"
 
 	antv1 "anthill/gen/ant/v1"
+	"anthill/services/internal/wire"
 )
 
 // view is a message as the published API shows it.
 func (m *message) view() *antv1.Message {
 	return &antv1.Message{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: m.Content, Format: m.Format,
-		Status: "complete", SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo),
-		MsgType: m.Type, Meta: m.Meta, CreatedAt: wireTime(m.At), Pinned: flag(m.Pinned),
+		Status: "complete", SenderId: wire.OrNull(m.Sender), Target: wire.OrNull(m.Target), ReplyTo: wire.OrNull(m.ReplyTo),
+		MsgType: m.Type, Meta: m.Meta, CreatedAt: wire.Time(m.At), Pinned: wire.Flag(m.Pinned),
 		BroadcastState: m.broadcast(), BroadcastAttempts: int32(m.Attempts), Seq: float64(m.Seq)}
 }
 
 // event is a message as streams show it.
 func (m *message) event() *antv1.MessageCreated {
 	return &antv1.MessageCreated{Id: m.ID, Role: m.Role, Content: m.Content, Format: m.Format, Status: "complete",
-		SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo), MsgType: m.Type,
-		Meta: m.Meta, CreatedAt: wireTime(m.At)}
+		SenderId: wire.OrNull(m.Sender), Target: wire.OrNull(m.Target), ReplyTo: wire.OrNull(m.ReplyTo), MsgType: m.Type,
+		Meta: m.Meta, CreatedAt: wire.Time(m.At)}
 }
 
 func (m *message) broadcast() string {
@@ -28,19 +29,12 @@ func (m *message) broadcast() string {
 	return "done"
 }
 
-func flag(b bool) int32 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func (p *posted) view() *antv1.PostMessageResponse {
 	m := p.m
 	v := &antv1.PostMessageResponse{Id: m.ID, SessionId: m.Room, Role: m.Role, Content: m.Content, Format: m.Format,
-		Status: "complete", SenderId: orNull(m.Sender), Target: orNull(m.Target), ReplyTo: orNull(m.ReplyTo),
-		MsgType: m.Type, Meta: m.Meta, CreatedAt: wireTime(m.At), BroadcastState: "pending", Seq: float64(m.Seq),
-		Pinned: flag(m.Pinned), FirstPost: p.first, DryRun: p.dry, Replayed: p.replayed,
+		Status: "complete", SenderId: wire.OrNull(m.Sender), Target: wire.OrNull(m.Target), ReplyTo: wire.OrNull(m.ReplyTo),
+		MsgType: m.Type, Meta: m.Meta, CreatedAt: wire.Time(m.At), BroadcastState: "pending", Seq: float64(m.Seq),
+		Pinned: wire.Flag(m.Pinned), FirstPost: p.first, DryRun: p.dry, Replayed: p.replayed,
 		Deliveries: viewDeliveries(m, p.deliveries), Asks: p.asks.views()}
 	if len(v.Asks) > 0 {
 		v.Ask = v.Asks[0]
@@ -73,14 +67,14 @@ func wouldBe(d *antv1.Delivery) string {
 // viewDeliveries begins with what is true of every message: whoever watches the
 // room got it.
 func viewDeliveries(m *message, list []delivery) []*antv1.Delivery {
-	at := wireTime(m.At)
+	at := wire.Time(m.At)
 	out := []*antv1.Delivery{{Id: m.ID + ".0", Adapter: viaRoom, TargetId: m.Room, Delivered: true, State: stateDelivered,
 		Attempt: 1, Attempts: 1, AttemptedAt: at, CreatedAt: at, UpdatedAt: at}}
 	for i, d := range list {
-		at := wireTime(d.At)
+		at := wire.Time(d.At)
 		out = append(out, &antv1.Delivery{Id: fmt.Sprintf("%s.%d", m.ID, i+1), Adapter: d.Adapter, TargetId: d.Target, Delivered: d.Delivered,
-			Error: orNull(d.Words), State: d.State, Reason: d.Reason, Handle: orNull(d.Handle),
-			Attempt: int32(d.Attempt), Attempts: int32(d.Attempt), AttemptedAt: at, CreatedAt: at, UpdatedAt: at, ExpiresAt: wireTimeOrNull(d.Expires)})
+			Error: wire.OrNull(d.Words), State: d.State, Reason: d.Reason, Handle: wire.OrNull(d.Handle),
+			Attempt: int32(d.Attempt), Attempts: int32(d.Attempt), AttemptedAt: at, CreatedAt: at, UpdatedAt: at, ExpiresAt: wire.TimeOrNull(d.Expires)})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // recoverableMax bounds the part of the list that grows for ever.
@@ -100,14 +101,14 @@ func attend(rd store.Reader, focus Focus, s *antv1.Session) error {
 	if err != nil || a == nil {
 		return err
 	}
-	s.AttentionState, s.AttentionReason, s.AttentionSetBy = orNull(a.State), orNull(a.Reason), orNull(a.SetBy)
+	s.AttentionState, s.AttentionReason, s.AttentionSetBy = wire.OrNull(a.State), wire.OrNull(a.Reason), wire.OrNull(a.SetBy)
 	if !a.Expires.IsZero() {
-		s.AttentionExpiresAt = stamp(a.Expires.UnixNano())
+		s.AttentionExpiresAt = wire.TimeOrNull(a.Expires.UnixNano())
 	}
-	s.FocusRoomId, s.FocusQueueCount = orNull(a.RoomID), proto.Int32(int32(a.Queue))
+	s.FocusRoomId, s.FocusQueueCount = wire.OrNull(a.RoomID), proto.Int32(int32(a.Queue))
 	room, err := byID(rd, a.RoomID)
 	if err == nil && room != nil {
-		s.FocusRoomName = orNull(room.Name)
+		s.FocusRoomName = wire.OrNull(room.Name)
 	}
 	return err
 }

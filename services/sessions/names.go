@@ -10,6 +10,7 @@ import (
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 // SetHandle implements antv1.SessionsServiceServer. compat: a display name that is
@@ -38,7 +39,7 @@ func (r *Room) SetHandle(ctx context.Context, q *antv1.SetHandleRequest) (out *a
 		if err := put(tx, rec); err != nil {
 			return err
 		}
-		out = &antv1.SetHandleResponse{Handle: orNull(rec.Handle), DisplayName: orNull(display)}
+		out = &antv1.SetHandleResponse{Handle: wire.OrNull(rec.Handle), DisplayName: wire.OrNull(display)}
 		if err := r.listChanged(tx); err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func (r *Room) SetCliFlag(ctx context.Context, q *antv1.SetCliFlagRequest) (out 
 		if err != nil {
 			return err
 		}
-		out = &antv1.SetCliFlagResponse{Id: rec.ID, CliFlag: orNull(slug)}
+		out = &antv1.SetCliFlagResponse{Id: rec.ID, CliFlag: wire.OrNull(slug)}
 		return r.flag(tx, rec, slug)
 	})
 	return out, err
@@ -94,7 +95,7 @@ func (r *Room) flag(tx store.Tx, rec *record, slug string) error {
 		return err
 	}
 	return r.emit(tx, rec.ID, &antv1.Event{Event: &antv1.Event_CliFlagUpdated{
-		CliFlagUpdated: &antv1.CliFlagUpdated{CliFlag: orNull(slug)}}})
+		CliFlagUpdated: &antv1.CliFlagUpdated{CliFlag: wire.OrNull(slug)}}})
 }
 
 // withDriver says in the metadata what the flag says (compat: ant.md 1.1). It may

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"strings"
-	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 // Types of sessions.
@@ -190,7 +188,7 @@ func find(rd store.Reader, ref string) (*record, error) {
 		rec, err = byID(rd, ref)
 	}
 	if err == nil && rec == nil {
-		err = errNoSession
+		err = wire.ErrNoSession
 	}
 	return rec, err
 }
@@ -205,8 +203,7 @@ func changeable(rd store.Reader, ref string) (*record, error) {
 }
 
 var (
-	errNoSession = fault.Missing("SESSION_NOT_FOUND", "Session not found")
-	errDeleted   = fault.New(fault.Precondition, "SESSION_DELETED", "The session is deleted: restore it to change it.")
+	errDeleted = fault.New(fault.Precondition, "SESSION_DELETED", "The session is deleted: restore it to change it.")
 )
 
 // put stores a session, or says which of its names somebody else has.
@@ -229,12 +226,12 @@ func put(tx store.Tx, rec *record) error {
 func row(rec *record, changed int64, at *int32) *antv1.Session {
 	return &antv1.Session{
 		Id: rec.ID, Name: rec.Name, Type: rec.Type, Status: rec.Status, Ttl: rec.TTL,
-		WorkspaceId: orNull(rec.Workspace), RootDir: orNull(rec.RootDir),
-		Archived: flag(rec.Archived), DeletedAt: stamp(rec.Deleted), SortIndex: at,
-		LongMemory: flag(rec.LongMemory), Meta: cmp.Or(rec.Meta, "{}"),
-		CreatedAt: *stamp(rec.Created), UpdatedAt: *stamp(changed),
-		Handle: orNull(rec.Handle), DisplayName: orNull(rec.DisplayName), CliFlag: orNull(rec.CLIFlag),
-		Alias: orNull(rec.Alias), LinkedChatId: orNull(rec.LinkedChat), AutoForwardChat: 1,
+		WorkspaceId: wire.OrNull(rec.Workspace), RootDir: wire.OrNull(rec.RootDir),
+		Archived: wire.Flag(rec.Archived), DeletedAt: wire.TimeOrNull(rec.Deleted), SortIndex: at,
+		LongMemory: wire.Flag(rec.LongMemory), Meta: cmp.Or(rec.Meta, "{}"),
+		CreatedAt: *wire.TimeOrNull(rec.Created), UpdatedAt: *wire.TimeOrNull(changed),
+		Handle: wire.OrNull(rec.Handle), DisplayName: wire.OrNull(rec.DisplayName), CliFlag: wire.OrNull(rec.CLIFlag),
+		Alias: wire.OrNull(rec.Alias), LinkedChatId: wire.OrNull(rec.LinkedChat), AutoForwardChat: 1,
 	}
 }
 
@@ -257,26 +254,4 @@ func placeOf(at map[string]int32, rec *record) *int32 {
 		return &i
 	}
 	return nil
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return proto.String(s)
-}
-
-func flag(b bool) int32 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// stamp is a time as clients know it; nil for none.
-func stamp(ns int64) *string {
-	if ns == 0 {
-		return nil
-	}
-	return proto.String(time.Unix(0, ns).UTC().Format(time.DateTime))
 }

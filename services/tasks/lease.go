@@ -10,6 +10,7 @@ import (
 	"anthill/services/internal/caller"
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 const (
@@ -107,18 +108,18 @@ func wholeSecond(t time.Time) int64 {
 // taken says who holds the task.
 func (t *task) taken() error {
 	return t.leaseOf(fault.New(fault.Conflict, "TASK_CLAIMED", "%s holds this task until %s (UTC): take another, or wait until then",
-		t.Lease.Name, wireTime(t.Lease.Until)))
+		t.Lease.Name, wire.Time(t.Lease.Until)))
 }
 
 // lost says that a lease is no longer the present one.
 func (t *task) lost(claim int32, now time.Time) error {
 	if t.held(now) {
 		return t.leaseOf(fault.New(fault.Conflict, "CLAIM_LOST", "claim %d is over: %s holds this task with claim %d until %s (UTC)",
-			claim, t.Lease.Name, t.Claim, wireTime(t.Lease.Until)))
+			claim, t.Lease.Name, t.Claim, wire.Time(t.Lease.Until)))
 	}
 	return fault.New(fault.Conflict, "CLAIM_LOST", "claim %d is over: claim the task again first", claim).With("claim", strconv.Itoa(int(t.Claim)))
 }
 
 func (t *task) leaseOf(f *fault.Error) error {
-	return f.With("claimed_by", t.Lease.Name).With("claimed_until", wireTime(t.Lease.Until)).With("claim", strconv.Itoa(int(t.Claim)))
+	return f.With("claimed_by", t.Lease.Name).With("claimed_until", wire.Time(t.Lease.Until)).With("claim", strconv.Itoa(int(t.Claim)))
 }

@@ -8,6 +8,7 @@ import (
 	"anthill/services/internal/fault"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
+	"anthill/services/internal/wire"
 )
 
 // Statuses that mean something here.
@@ -138,22 +139,12 @@ func ambiguous(list []*task) error {
 
 // view is a task as the published API shows it.
 func (t *task) view(now time.Time) *antv1.Task {
-	v := &antv1.Task{Id: t.ID, SessionId: t.Room, CreatedBy: orNull(t.By), CreatedSource: t.Source, AssignedTo: orNull(t.Assigned),
-		Title: t.Title, Description: orNull(t.Description), Status: t.Status, FileRefs: t.FileRefs,
-		PlanId: orNull(t.Plan), MilestoneId: orNull(t.Milestone), AcceptanceId: orNull(t.Acceptance),
-		CreatedAt: wireTime(t.Created), UpdatedAt: wireTime(t.Updated), Claim: t.Claim}
+	v := &antv1.Task{Id: t.ID, SessionId: t.Room, CreatedBy: wire.OrNull(t.By), CreatedSource: t.Source, AssignedTo: wire.OrNull(t.Assigned),
+		Title: t.Title, Description: wire.OrNull(t.Description), Status: t.Status, FileRefs: t.FileRefs,
+		PlanId: wire.OrNull(t.Plan), MilestoneId: wire.OrNull(t.Milestone), AcceptanceId: wire.OrNull(t.Acceptance),
+		CreatedAt: wire.Time(t.Created), UpdatedAt: wire.Time(t.Updated), Claim: t.Claim}
 	if t.held(now) {
-		v.ClaimedBy, v.ClaimedUntil = &t.Lease.Name, new(wireTime(t.Lease.Until))
+		v.ClaimedBy, v.ClaimedUntil = &t.Lease.Name, new(wire.Time(t.Lease.Until))
 	}
 	return v
-}
-
-// wireTime is how the published API prints times (ant.md 0).
-func wireTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.DateTime) }
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -16,9 +16,9 @@ import (
 
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/caller"
-	"anthill/services/internal/fault"
 	"anthill/services/internal/feed"
 	"anthill/services/internal/store"
+	"anthill/services/internal/wire"
 )
 
 // Session is what this room needs to know of one.
@@ -58,7 +58,7 @@ func (r *Room) Register(s grpc.ServiceRegistrar) { antv1.RegisterTasksServiceSer
 func (r *Room) readable(rd store.Reader, ref string) (*Session, error) {
 	s, err := r.opt.Sessions.Find(rd, ref)
 	if err == nil && s == nil {
-		err = fault.Missing("SESSION_NOT_FOUND", "Session not found")
+		err = wire.ErrNoSession
 	}
 	return s, err
 }
@@ -66,15 +66,10 @@ func (r *Room) readable(rd store.Reader, ref string) (*Session, error) {
 // writable finds a room that takes changes.
 func (r *Room) writable(rd store.Reader, ref string) (*Session, error) {
 	s, err := r.readable(rd, ref)
-	switch {
-	case err != nil:
-		return nil, err
-	case s.Deleted:
-		return nil, fault.New(fault.Precondition, "SESSION_DELETED", "The session is deleted: restore it to write to it.")
-	case s.Archived:
-		return nil, fault.New(fault.Precondition, "SESSION_ARCHIVED", "The session is archived: restore it to write to it.")
+	if err == nil {
+		err = wire.Writable(s.Deleted, s.Archived)
 	}
-	return s, nil
+	return s, err
 }
 
 // person is somebody who makes tasks or holds them.

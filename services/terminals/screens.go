@@ -24,7 +24,7 @@ const (
 	tailBytes  = 256 << 10
 	drawStep   = 32 << 10 // drawn at once: who looks waits no longer than that takes
 	calmAfter  = 20 * time.Millisecond
-	floodFor   = 300 * time.Millisecond
+	floodFor   = 500 * time.Millisecond
 	floodPause = 5 * time.Millisecond // between two looks at a flood
 	showLimit  = time.Second          // how long somebody waits for a screen that is behind
 )
@@ -131,6 +131,7 @@ func (r *Room) follow(s *seat) {
 type follower struct {
 	*seat
 	reader *terminal.Reader
+	flood  bool // output was left out just now, and more came at once
 	noted  screenNote
 	asOf   time.Time // when it was noted
 }
@@ -141,7 +142,11 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	for {
 		c, err := f.next(ctx)
-		if err == nil && f.t.End()-c.End() > farBehind {
+		limit := int64(farBehind)
+		if f.flood {
+			limit = drawStep
+		}
+		if err == nil && f.t.End()-c.End() > limit {
 			err = f.leaveOut(ctx, c)
 		} else if err == nil {
 			f.draw(c)
@@ -214,12 +219,14 @@ func (f *follower) leaveOut(ctx context.Context, c terminal.Chunk) error {
 		}
 		enough := time.Since(began) > floodFor || f.shown.want() > end-int64(len(tail))
 		if enough && f.t.End()-end <= farBehind {
+			f.flood = true
 			land(tail, end)
 			return nil
 		}
 		pause(ctx, floodPause)
 		var err error
 		if c, err = f.within(ctx, calmAfter); err != nil {
+			f.flood = false
 			land(tail, end)
 			if errors.Is(err, errCalm) {
 				return nil
