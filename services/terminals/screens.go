@@ -175,9 +175,13 @@ var errCalm = errors.New("terminals: nothing comes")
 
 // within is what comes next, if it comes soon.
 func (f *follower) within(ctx context.Context, d time.Duration) (terminal.Chunk, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d, errCalm)
+	soon, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return f.reader.Next(ctx)
+	c, err := f.reader.Next(soon)
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		err = errCalm
+	}
+	return c, err
 }
 
 // draw draws a piece of output, in steps.
