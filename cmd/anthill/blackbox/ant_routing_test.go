@@ -208,7 +208,7 @@ func TestAntAnswerWithoutAQuestion(t *testing.T) {
 		fmt.Sprintf(`{"type":"deny","terminal_session_id":%q,"event_content":"{}"}`, codex["id"]),
 	} {
 		s.post(chat+"/messages", object{"msg_type": "agent_response", "content": content}).refused(http.StatusConflict,
-			"@codex is not waiting for an answer to this event: nothing was typed")
+			"nothing waits for an answer here: nothing was typed")
 	}
 	if after := string(s.get(chat + "/messages").body); after != before {
 		t.Error("a refused answer was stored")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ import (
 type tmuxHost struct {
 	opt    tmuxOptions
 	socket string
-	term   string // what programs are told the terminal is
+	term   string // what programs are told the terminal is; known once there was a client
 
 	poke   chan struct{} // asks for a review
 	base   context.Context
@@ -60,24 +61,47 @@ const (
 	socketName     = "socket" // where the server listens, if that is not here
 )
 
-// openTmux connects to the server, and starts it when there is none.
+// openTmux connects to the server if there is one. Otherwise it is started with the first terminal.
 func openTmux(ctx context.Context, o tmuxOptions) (*tmuxHost, error) {
 	socket, err := socketPath(o.dir)
 	if err != nil {
 		return nil, err
 	}
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	h := &tmuxHost{opt: o, socket: socket, term: "screen-256color",
-		poke: make(chan struct{}, 1), base: base, stop: stop, panes: map[string]*pane{}}
-	if exec.CommandContext(ctx, "infocmp", "tmux-256color").Run() == nil {
-		h.term = "tmux-256color"
-	}
-	if _, err := h.client(ctx); err != nil {
-		stop(ErrClosed)
-		return nil, err
+	h := &tmuxHost{opt: o, socket: socket, poke: make(chan struct{}, 1), base: base, stop: stop, panes: map[string]*pane{}}
+	if h.serves() {
+		if _, err := h.client(ctx); err != nil {
+			stop(ErrClosed)
+			return nil, err
+		}
 	}
 	h.closed.Go(h.watch)
 	return h, nil
+}
+
+// serves says whether a server listens.
+func (h *tmuxHost) serves() bool {
+	c, err := net.DialTimeout("unix", h.socket, time.Second)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// connected says whether there is a client, or a server for one.
+func (h *tmuxHost) connected() bool {
+	h.mu.Lock()
+	c := h.control
+	h.mu.Unlock()
+	if c != nil {
+		select {
+		case <-c.gone:
+		default:
+			return true
+		}
+	}
+	return h.serves()
 }
 
 // socketPath is where the server listens: in the data directory, or, when that path is too long
@@ -155,6 +179,12 @@ func (h *tmuxHost) client(ctx context.Context) (*control, error) {
 	}
 	if h.base.Err() != nil {
 		return nil, ErrClosed
+	}
+	if h.term == "" {
+		h.term = "screen-256color"
+		if exec.CommandContext(ctx, "infocmp", "tmux-256color").Run() == nil {
+			h.term = "tmux-256color"
+		}
 	}
 	// The folder of its session is dead at once: nothing runs there.
 	c, err := dialControl(ctx, h.clientCommand("-C", "start-server", ";", "set-option", "-s", "exit-empty", "off", ";",
@@ -366,6 +396,9 @@ func parsePane(line string) (paneState, bool) {
 
 // look asks tmux for all panes, by the id of their terminal.
 func (h *tmuxHost) look(ctx context.Context) (map[string]paneState, error) {
+	if !h.connected() {
+		return nil, nil // without a server there is none
+	}
 	c, err := h.client(ctx)
 	if err != nil {
 		return nil, err

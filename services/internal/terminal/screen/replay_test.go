@@ -57,7 +57,7 @@ func checkReplay(t *testing.T, s *screen.Screen, last, more []byte) {
 var scenes = append([]string{
 	lines(30), lines(1200), strings.Repeat("a long line that wraps \x1b[44mand is blue\x1b[K\x1b[m here ", 40),
 	"\x1b[31m" + lines(40) + "\x1b[1;4;38;2;1;2;3mrich \x1b[7mtext", "\x1b[3;5r\x1b[?6h\x1b[2;2Hin the region\x1b[32m",
-	lines(20) + "\x1b[?1049h\x1b[?1002h\x1b[?1006h\x1b[?1h\x1b=\x1b[2;3Hvim\x1b[?25l\x1b[6 q", "\x1b[3g\x1b[1;5H\x1bH\r\nx\x1b7\x1b[4;4H",
+	lines(3) + "\x1b[?1049h" + lines(20), lines(20) + "\x1b[?1049h\x1b[?1002h\x1b[?1006h\x1b[?1h\x1b=\x1b[2;3Hvim\x1b[?25l\x1b[6 q", "\x1b[3g\x1b[1;5H\x1bH\r\nx\x1b7\x1b[4;4H",
 	"\x1b(0qqq\x1b[5;5H", "\x1b)0\x0eqqq", "\x1b[4h\x1b[20h\x1b[?7labc", strings.Repeat("x", 20), lines(30) + "\x1b[3J",
 	"\x1b[c\x1b[6n\x1b[5n\x1b]52;c;?\x07\x1b]10;?\x1b\\\x1b[>c\x1bZ\x05\x1b[?2026$p\x1b]2;title\x07\x1bP$qm\x1b\\",
 	"cut \x1b[3", "cut \xe4\xb8", "cut \x1b]2;ti", "cut \x1bP" + strings.Repeat("q", 9000), "\x1b[31m\x1b7\x1b[m\x1b[2;2H" + "\x1b8x\x1b[5;5H\x1b[m",
@@ -66,9 +66,11 @@ var scenes = append([]string{
 func TestReplay(t *testing.T) {
 	for i, p := range scenes {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			s := screen.New(20, 6)
-			_, _ = s.Write([]byte(p))
-			checkReplay(t, s, []byte(p), []byte("1mn\x07\x1b[31m\xad \x1b8after\tthis\r\nq\x1b[Hq\n\n\n\n\n\n\n\x1b[?1049lend"))
+			for _, more := range []string{"1mn\x07\x1b[31m\xad \x1b8after\tthis", "\x1b\\\r\nq\x1b[Hq\n\n\n\n\n\n\n\x1b[?1049lend"} {
+				s := screen.New(20, 6)
+				_, _ = s.Write([]byte(p))
+				checkReplay(t, s, []byte(p), []byte(more))
+			}
 		})
 	}
 }
