@@ -190,7 +190,7 @@ func TestTerminalStreamLife(t *testing.T) {
 		for first.next < v.next {
 			first.step()
 		}
-		if !strings.HasPrefix(first.all.String(), v.all.String()) {
+		if !strings.Contains(first.all.String(), v.all.String()) { // what was there when the stream began came as a replay
 			t.Errorf("read from the beginning:\n%q\nas it came:\n%q", first.all.String(), v.all.String())
 		}
 		late := s.view(&antv1.AttachOpen{SessionId: id, From: proto64(math.MaxUint64)})
