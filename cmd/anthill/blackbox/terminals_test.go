@@ -310,7 +310,7 @@ func TestTerminalEndsWithSession(t *testing.T) {
 			default:
 				a.refused(http.StatusGone, "terminal session is inactive")
 				s.post("/api/sessions/"+c.id+"/restore", object{}).ok()
-				if o := c.state(); o["live"] != false || o["end_offset"] != 4.0 {
+				if o := c.state(); o["live"] != false || o["end_offset"].(float64) < 4 {
 					t.Errorf("%s, restored: %v", name, o)
 				}
 			}

@@ -299,7 +299,8 @@ func TestTerminalWSTyping(t *testing.T) {
 	t.Parallel()
 	onHosts(t, func(t *testing.T, host option) {
 		s := start(t, host)
-		c := s.terminal("cat", "sh", "-c", "stty raw -echo; cat")
+		c := s.terminal("cat", "sh", "-c", "stty raw -echo; printf ready; cat")
+		c.shows("ready")
 		var want strings.Builder
 		w := s.spectator(c.id)
 		for i := range 200 {
@@ -555,7 +556,8 @@ func TestTerminalWSRestart(t *testing.T) {
 func TestTerminalWSManySockets(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	c := s.terminal("cat", "sh", "-c", "stty raw -echo; cat")
+	c := s.terminal("cat", "sh", "-c", "stty raw -echo; printf ready; cat")
+	c.shows("ready")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all sync.WaitGroup
