@@ -63,6 +63,9 @@ var rows = []row{
 	{"start", (*bench).start},
 	{"growth", (*bench).growth},
 	{"search", (*bench).search},
+	{"terminal-tmux", (*bench).terminalTmux},
+	{"terminal-pty", (*bench).terminalPTY},
+	{"echo", (*bench).echo},
 }
 
 func main() {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // runPeer serves as a reference until in ends, which it does with the process
@@ -26,6 +27,8 @@ func runPeer(name string, in io.Reader, out io.Writer) error {
 		serve, err = grpcPeer(context.Background(), seed)
 	case "nats":
 		return natsPeer(lines, out)
+	case "terminal":
+		serve = terminalPeer(strings.TrimSpace(string(seed)))
 	case "provider":
 		serve = (&http.Server{Handler: newProvider()}).Serve
 	default:

@@ -12,6 +12,8 @@ func (s *Services) openBroadcasts(c Config, main store.DB) {
 	f := feed.Open(feed.Options{DB: main, Messages: s.rooms, RunEvents: s.evidence, Log: c.Log})
 	s.closeFirst("feed", f.Close)
 	s.rooms.JoinFeed(f)
+	s.terminals.JoinFeed(f)
+	s.agents.JoinFeed(f)
 	s.broadcasts = broadcasts.New(broadcasts.Options{DB: main, Feed: f, Rooms: guestRooms{s.sessions}})
 }
 

@@ -11,11 +11,12 @@ import (
 )
 
 // rooms are the packages of the API under services/.
-var rooms = []string{"access", "backup", "broadcasts", "conversations", "evidence", "exports", "files", "identity", "memory", "projects", "rooms", "scratchpads", "search", "sessions", "settings", "tasks"}
+var rooms = []string{"access", "agents", "backup", "broadcasts", "conversations", "evidence", "exports", "files", "identity", "memory", "projects", "rooms", "scratchpads", "search", "sessions", "settings", "tasks", "terminals"}
 
 // engines are the packages under services/internal, by what they may import of ours.
 var engines = map[string][]string{
 	"store":     {"store"},
+	"since":     {},
 	"caller":    {},
 	"fault":     {},
 	"events":    {"store", "events"},
@@ -25,6 +26,7 @@ var engines = map[string][]string{
 	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
 	"kernel":    {"fault", "kernel"},
 	"workspace": {"fault", "workspace"},
+	"terminal":  {"store", "events", "fault", "terminal"},
 	"wire":      {"fault"},
 	"usage":     {},
 	"index":     {},

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"anthill/services/access"
+	"anthill/services/agents"
 	"anthill/services/backup"
 	"anthill/services/broadcasts"
 	"anthill/services/conversations"
@@ -40,6 +41,7 @@ import (
 	"anthill/services/sessions"
 	"anthill/services/settings"
 	"anthill/services/tasks"
+	"anthill/services/terminals"
 )
 
 // Config says where things are.
@@ -53,6 +55,9 @@ type Config struct {
 	MaxActive   int           // terminals and agents that run at once, as health shows it; 0: no limit
 	Retention   time.Duration // how long a deleted session is kept; 0: for ever
 	Log         *slog.Logger
+
+	TerminalHost string // tmux, pty or auto
+	TerminalKeep int64  // bytes kept of what each terminal prints; 0: 128 MiB
 
 	InviteMaxFailures int // wrong passwords that revoke an invite; 0: 5
 
@@ -69,6 +74,7 @@ var migrations = []store.Migration{
 type Services struct {
 	chain         *chain
 	access        *access.Room
+	agents        *agents.Room
 	backup        *backup.Room
 	broadcasts    *broadcasts.Room
 	conversations *conversations.Room
@@ -84,6 +90,7 @@ type Services struct {
 	sessions      *sessions.Room
 	settings      *settings.Room
 	tasks         *tasks.Room
+	terminals     *terminals.Room
 	own           ownAddresses
 	owner         string   // file that says who holds the home
 	closers       []closer // in the order of closing
@@ -160,6 +167,12 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.closeFirst("files", s.files.Close)
 	s.identity = identity.Open(identity.Options{DB: main, Sessions: identitiesFor{s.sessions}, Now: time.Now})
 	s.evidence = evidence.Open(evidence.Options{DB: main, Sessions: evidenceFor{s.sessions}, Now: time.Now})
+	if err = s.openTerminals(ctx, c, main, bulk); err != nil {
+		return nil, fmt.Errorf("open terminals: %w", err)
+	}
+	if err = s.openAgents(ctx, c, main); err != nil {
+		return nil, err
+	}
 	s.search = openSearch(c, main, s.rooms, s.conversations, s.projects)
 	s.closeFirst("search", s.search.Close)
 	s.memory.Join(pastFor{s.search})
@@ -169,10 +182,11 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 		Version: c.Version, Now: time.Now, Log: c.Log})
 	s.closeFirst("backup", s.backup.Close)
 	s.projects.Join(projectParts{s.conversations, s.scratchpads})
-	s.sessions.Join(sessionParts{s.rooms, s.files, s.tasks, s.evidence, s.identity, s.access}, focus{s.rooms})
+	s.sessions.Join(sessionParts{s.terminals, s.agents, s.rooms, s.files, s.tasks, s.evidence, s.identity, s.access}, focus{s.rooms})
 	s.settings.Join(s.conversations)
 	s.settings.JoinPads(s.scratchpads)
-	return s, nil
+	s.terminals.JoinWatcher(s.agents)
+	return s, s.joinAgents(ctx)
 }
 
 // Register adds every service to a server. It is used for the native gRPC
@@ -189,6 +203,8 @@ func (s *Services) Register(r grpc.ServiceRegistrar) {
 	s.rooms.Register(r)
 	s.identity.Register(r)
 	s.tasks.Register(r)
+	s.terminals.Register(r)
+	s.agents.Register(r)
 	s.evidence.Register(r)
 	s.search.Register(r)
 	s.exports.Register(r)

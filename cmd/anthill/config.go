@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,6 +44,8 @@ var options = []option{
 	{key: "base-path", env: "ANTHILL_BASE_PATH", def: "", usage: "`PATH` under which a proxy shows the server, such as /anthill"},
 	{key: "trusted-proxies", env: "ANTHILL_TRUSTED_PROXIES", def: []string{}, usage: "addresses and `NETWORK`s of proxies whose X-Forwarded headers count (repeatable)"},
 	{key: "max-active", env: "ANT_MAX_ACTIVE_AGENTS", def: 0, usage: "terminals and agents that may run at once; 0: no limit"},
+	{key: "terminal-host", env: "ANTHILL_TERMINAL_HOST", def: "auto", usage: "what runs terminals: tmux (they outlive the server), pty, or auto: tmux where there is one"},
+	{key: "terminal-keep", env: "ANTHILL_TERMINAL_KEEP", def: 128, usage: "MiB kept of what each terminal prints"},
 	{key: "retention", env: "ANTHILL_RETENTION", def: "", usage: "how long deleted sessions can be restored, such as 720h (default for ever)"},
 	{key: "invite-max-failures", env: "ANT_INVITE_MAX_FAILURES", def: 5, usage: "wrong passwords that revoke an invite"},
 	{key: "obsidian-vault", env: "ANT_OBSIDIAN_VAULT", def: "", usage: "`DIRECTORY` of the Obsidian vault that rooms are exported to"},
@@ -105,6 +108,8 @@ type config struct {
 	TrustedProxies []string
 	MaxActive      int
 	Retention      time.Duration // 0: for ever
+	TerminalHost   string        // auto, tmux or pty
+	TerminalKeep   int           // MiB
 
 	InviteMaxFailures int
 	ObsidianVault     string // absolute; empty: none
@@ -164,6 +169,14 @@ func load(v *viper.Viper) (config, error) {
 	}
 	if c.MaxActive, err = limit(v, "max-active"); err != nil {
 		return config{}, err
+	}
+	switch c.TerminalHost = v.GetString("terminal-host"); c.TerminalHost {
+	case "auto", "tmux", "pty":
+	default:
+		return config{}, fmt.Errorf("terminal-host must be auto, tmux or pty, not %q", c.TerminalHost)
+	}
+	if c.TerminalKeep, err = limit(v, "terminal-keep"); err != nil || c.TerminalKeep == 0 {
+		return config{}, cmp.Or(err, errors.New("terminal-keep must be 1 MiB or more"))
 	}
 	if c.InviteMaxFailures, err = limit(v, "invite-max-failures"); err != nil {
 		return config{}, err
@@ -298,6 +311,8 @@ tls-key: %s
 base-path: %s
 trusted-proxies: [%s]
 max-active: %d
+terminal-host: %s
+terminal-keep: %d
 invite-max-failures: %d
 retention: %s
 obsidian-vault: %s
@@ -306,7 +321,7 @@ log-level: %s
 provider-settings: %s
 `, strings.Join(cfg.Listen, ", "), cfg.Home, cfg.ProjectsDir, key, strings.Join(cfg.AllowedHosts, ", "),
 				strings.Join(cfg.AllowedOrigins, ", "), cfg.TLSCert, cfg.TLSKey, cfg.BasePath,
-				strings.Join(cfg.TrustedProxies, ", "), cfg.MaxActive, cfg.InviteMaxFailures, kept(cfg.Retention),
+				strings.Join(cfg.TrustedProxies, ", "), cfg.MaxActive, cfg.TerminalHost, cfg.TerminalKeep, cfg.InviteMaxFailures, kept(cfg.Retention),
 				cfg.ObsidianVault, cfg.OpenSlideDir, cfg.LogLevel, cfg.EnvFile)
 			return err
 		},

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
+
+	"anthill/services"
 )
 
 // A finding is one thing that the doctor looked at.
@@ -75,7 +78,7 @@ func examine(ctx context.Context, v *viper.Viper, probe bool, errs io.Writer) []
 	list = append(list, home(cfg)...)
 	list = append(list, ports(ctx, cfg)...)
 	list = append(list, certificate(cfg)...)
-	list = append(list, origins(cfg), tmux(ctx), python(ctx))
+	list = append(list, origins(cfg), tmux(ctx), python(ctx), drivers(cfg))
 	return append(list, provider(ctx, cfg, probe, errs)...)
 }
 
@@ -96,4 +99,13 @@ func report(w io.Writer, list []finding, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// drivers says whether those that somebody wrote can be used.
+func drivers(cfg config) finding {
+	problems := services.DriverProblems(cfg.Home)
+	if len(problems) == 0 {
+		return finding{Name: "drivers", Status: fine, Detail: "all drivers of agents can be used"}
+	}
+	return finding{"drivers", warn, strings.Join(problems, "; "), "Correct the files in the folder drivers of the data directory, or take them out."}
 }

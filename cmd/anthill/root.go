@@ -41,14 +41,15 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 	}
 	addOptions(root.PersistentFlags(), v)
 	completeFlags(root, map[string]cobra.CompletionFunc{
-		"log-level": cobra.FixedCompletions([]cobra.Completion{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp),
-		"host":      cobra.NoFileCompletions, "port": cobra.NoFileCompletions, "listen": cobra.NoFileCompletions,
+		"log-level":     cobra.FixedCompletions([]cobra.Completion{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp),
+		"terminal-host": cobra.FixedCompletions([]cobra.Completion{"auto", "tmux", "pty"}, cobra.ShellCompDirectiveNoFileComp), "terminal-keep": cobra.NoFileCompletions,
+		"host": cobra.NoFileCompletions, "port": cobra.NoFileCompletions, "listen": cobra.NoFileCompletions,
 		"allowed-hosts": cobra.NoFileCompletions, "allowed-origins": cobra.NoFileCompletions, "renderer-url": cobra.NoFileCompletions,
 		"base-path": cobra.NoFileCompletions, "trusted-proxies": cobra.NoFileCompletions,
 	})
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Use it:"}, &cobra.Group{ID: "set", Title: "Set it up:"}, &cobra.Group{ID: "keep", Title: "Keep what it holds:"})
 	for group, list := range map[string][]*cobra.Command{
-		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v), newFiles(v), newTasks(v)},
+		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v), newAttach(v), newFiles(v), newTasks(v)},
 		"set":  {newConfigure(v), newDoctor(v), newConfig(v)},
 		"keep": {newBackup(v), newRestore(v), newExport(v)},
 	} {
@@ -57,7 +58,7 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(newVersion(), newReadDocument())
+	root.AddCommand(newVersion(), newReadDocument(), newTerminalRecorder())
 	return root
 }
 

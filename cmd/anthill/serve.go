@@ -29,7 +29,7 @@ const (
 
 	drainFor    = 4 * time.Second
 	shutdownFor = 2 * time.Second
-	closeFor    = 3 * time.Second
+	stopFor     = 9 * time.Second // all of it
 )
 
 func newServe(v *viper.Viper) *cobra.Command {
@@ -68,7 +68,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	// the port is taken.
 	svc, err := services.Open(ctx, services.Config{
 		Home: cfg.Home, ProjectsDir: cfg.ProjectsDir, EnvFile: cfg.EnvFile, Getenv: os.LookupEnv,
-		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, Retention: cfg.Retention,
+		APIKey: cfg.APIKey, Version: buildVersion(), MaxActive: cfg.MaxActive, TerminalHost: cfg.TerminalHost, TerminalKeep: int64(cfg.TerminalKeep) << 20, Retention: cfg.Retention,
 		InviteMaxFailures: cfg.InviteMaxFailures, ObsidianVault: cfg.ObsidianVault, OpenSlideDir: cfg.OpenSlideDir, Log: log,
 	})
 	if err != nil {
@@ -114,16 +114,16 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 // stop ends in the order in which nothing is lost: no new connections, turns
 // sealed, streams ended after their last event, stores closed.
 func stop(ctx context.Context, srv *gateway.Server, svc *services.Services) error {
-	err := srv.StopAccepting()
-	drain, done := context.WithTimeout(ctx, drainFor)
-	svc.Drain(drain)
-	done()
-	shut, done := context.WithTimeout(ctx, shutdownFor)
-	err = errors.Join(err, srv.Shutdown(shut))
-	done()
-	end, done := context.WithTimeout(ctx, closeFor)
+	ctx, done := context.WithTimeout(ctx, stopFor)
 	defer done()
-	return errors.Join(err, svc.Close(end))
+	err := srv.StopAccepting()
+	drain, drained := context.WithTimeout(ctx, drainFor)
+	svc.Drain(drain)
+	drained()
+	shut, shutDown := context.WithTimeout(ctx, shutdownFor)
+	err = errors.Join(err, srv.Shutdown(shut))
+	shutDown()
+	return errors.Join(err, svc.Close(ctx))
 }
 
 func listenAll(addrs []string) ([]net.Listener, error) {

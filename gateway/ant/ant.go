@@ -70,7 +70,8 @@ type resource struct {
 }
 
 // resources are all there are.
-var resources = []resource{health, sessions, streams, invites, messages, participants, search, exports, files, runEvents, hooks, reads, links, digest, asks, share, identity, tasks}
+var resources = []resource{health, sessions, streams, invites, messages, participants, search, exports, files, runEvents, hooks, reads, links, digest, asks, share, identity, tasks,
+	terminals, agentStatus, prompts, attention, sends}
 
 // generated registers the routes of a service.
 type generated func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error

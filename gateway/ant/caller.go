@@ -21,6 +21,8 @@ const (
 	roomIDMax   = 128  // characters
 	handleMax   = 128
 	sizeMax     = 1000 // columns and rows of a terminal
+	colsUsual   = 120  // of a terminal whose client says none
+	rowsUsual   = 30
 	pingEvery   = 10 * time.Second
 	nowWithin   = 10 * time.Second // for the calls that a frame leads to
 )
@@ -37,7 +39,14 @@ type caller struct {
 	all    uint64 // seq after which it hears what goes to everyone
 	pinged time.Time
 
+	last    context.Context // of what is typed: it goes on for a moment after the socket
+	release context.CancelFunc
+
+	printing sync.Mutex // one terminal prints at a time
+	printed  []byte     // the buffer for it
+
 	mu      sync.Mutex
+	lines   map[string]*line   // to terminals
 	joined  map[string]string  // channels joined: the handle there, or ""
 	behind  map[string]*cursor // those of them that are not live yet
 	reading chan struct{}      // closed when the reader of behind has ended; nil: none runs
@@ -50,7 +59,9 @@ type cursor struct {
 }
 
 func newCaller(ctx context.Context, h *Handler, socket *ws.Socket, grant *antv1.Grant) *caller {
-	return &caller{h: h, socket: socket, ctx: ctx, grant: grant, id: rand.Text(), joined: map[string]string{}, behind: map[string]*cursor{}}
+	c := &caller{h: h, socket: socket, ctx: ctx, grant: grant, id: rand.Text(), joined: map[string]string{}, behind: map[string]*cursor{}, lines: map[string]*line{}}
+	c.last, c.release = lasting(ctx)
+	return c
 }
 
 // greet sends the first frame. With its seq and epoch a client can resume even
@@ -99,6 +110,7 @@ func (c *caller) close() {
 	if reading != nil {
 		<-reading
 	}
+	c.hangUp()
 }
 
 func (c *caller) send(v any) { c.socket.Send(ws.Text(encode(v)), 0) }
@@ -114,6 +126,9 @@ type frame struct {
 	SpawnPTY  bool            `json:"spawnPty"`
 	Cols      json.RawMessage `json:"cols"`
 	Rows      json.RawMessage `json:"rows"`
+	Cwd       string          `json:"cwd"`
+	Data      string          `json:"data"`
+	Offset    *uint64         `json:"offset"` // better: of output, to come back with
 }
 
 // take handles one frame.
@@ -130,11 +145,11 @@ func (c *caller) take(message []byte) {
 	case "presence_ping":
 		c.ping()
 		return
-	case "join_session", "leave_session", "check_health", "terminal_resize":
+	case "join_session", "leave_session", "check_health", "terminal_resize", "terminal_input":
 		if !idLike(f.SessionID) {
 			return
 		}
-	default: // terminal_input too: there is no live terminal that would take it
+	default:
 		return
 	}
 	switch f.Type {
@@ -143,9 +158,9 @@ func (c *caller) take(message []byte) {
 	case "leave_session":
 		c.leave(f.SessionID)
 	case "check_health":
-		c.send(liveness{"session_health", f.SessionID, false, false})
-	case "terminal_resize":
-		c.checkSize(f)
+		c.health(f.SessionID)
+	case "terminal_resize", "terminal_input":
+		c.terminal(f)
 	}
 }
 
@@ -154,7 +169,7 @@ func idLike(id string) bool {
 	return id != "" && len(id) <= roomIDMax && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0
 }
 
-// liveness says that a session has no live terminal. compat: ant.md 2.2.
+// liveness says how the terminal of a session is. compat: ant.md 2.2.
 type liveness struct {
 	Type        string `json:"type"`
 	SessionID   string `json:"sessionId"`
@@ -184,24 +199,26 @@ func (c *caller) foreign(f frame) {
 	}{"error", "token_room_mismatch", c.grant.SessionId, f.SessionID, "Token does not authorise this room"})
 }
 
-// checkSize refuses a size that no terminal has. better: ant.md 2.1.
-func (c *caller) checkSize(f frame) bool {
-	for _, raw := range []json.RawMessage{f.Cols, f.Rows} {
-		n := 0
-		if raw != nil && (json.Unmarshal(raw, &n) != nil || n < 1 || n > sizeMax) {
-			c.refused("invalid_size", f, "cols and rows must be whole numbers from 1 to 1000")
-			return false
+// sizeOf reads a size, and refuses one that no terminal has. better: ant.md 2.1.
+func (c *caller) sizeOf(f frame) (cols, rows int32, ok bool) {
+	size := [2]int32{colsUsual, rowsUsual}
+	for i, raw := range []json.RawMessage{f.Cols, f.Rows} {
+		if raw == nil {
+			continue
 		}
+		n := int32(0)
+		if json.Unmarshal(raw, &n) != nil || n < 1 || n > sizeMax {
+			c.refused("invalid_size", f, "cols and rows must be whole numbers from 1 to 1000")
+			return 0, 0, false
+		}
+		size[i] = n
 	}
-	return true
+	return size[0], size[1], true
 }
 
 // join lets a client follow a room: from now on, or from a cursor on. A room
 // that does not exist has no events.
 func (c *caller) join(f frame) {
-	if f.SpawnPTY && c.checkSize(f) {
-		defer c.noTerminal(f.SessionID)
-	}
 	handle := f.Handle
 	if len(handle) > handleMax {
 		c.refused("invalid_handle", f, "a handle has at most 128 characters")
@@ -218,6 +235,7 @@ func (c *caller) join(f frame) {
 		c.refused("too_many_rooms", f, "one socket follows at most 1000 rooms")
 		return
 	}
+	defer c.terminal(f)
 	if handle != "" {
 		if old != "" && old != handle {
 			c.present(f.SessionID, old, true)
@@ -373,6 +391,7 @@ func (c *caller) broken() {
 }
 
 func (c *caller) leave(channel string) {
+	c.hideTerminal(channel)
 	c.mu.Lock()
 	handle := c.joined[channel]
 	delete(c.joined, channel)
@@ -406,15 +425,5 @@ func (c *caller) present(room, handle string, left bool) {
 	_, err := c.h.sockets.people.SetPresence(ctx, &antv1.SetPresenceRequest{SessionId: room, Handle: handle, Connection: c.id, Left: left})
 	if err != nil {
 		c.h.log.Debug("presence", "error", err)
-	}
-}
-
-// noTerminal answers who wants a terminal: there is none that is live. A session
-// that is no terminal gets no answer. compat: ant.md 2.1.
-func (c *caller) noTerminal(id string) {
-	ctx, cancel := context.WithTimeout(c.ctx, nowWithin)
-	defer cancel()
-	if s, err := c.h.sockets.sessions.GetSession(ctx, &antv1.GetSessionRequest{Id: id}); err == nil && s.Type == "terminal" {
-		c.send(liveness{"session_health", id, false, true})
 	}
 }

@@ -44,7 +44,7 @@ func (h *Handler) postMessage(w http.ResponseWriter, r *http.Request, params map
 		return
 	}
 	code := http.StatusCreated
-	if v.DryRun {
+	if v.DryRun || v.Handled { // compat: ant.md 3.6, an answer is no message
 		code = http.StatusOK
 	}
 	h.writeMessage(w, code, v)

@@ -3,6 +3,7 @@ package ant
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,7 +159,9 @@ func channelOf(e *antv1.Event) string {
 			return everyone
 		}
 		return sessionsChannel
-	case *antv1.Event_SessionActivity:
+	case *antv1.Event_SessionActivity, *antv1.Event_AgentStatusUpdated, *antv1.Event_SessionNeedsInput, *antv1.Event_SessionInputResolved,
+		*antv1.Event_PromptDetected, *antv1.Event_PromptBridgeResolved, *antv1.Event_SessionIdleAttention, *antv1.Event_SessionStallDetected,
+		*antv1.Event_AttentionUpdated:
 		return everyone
 	}
 	return e.SessionId
@@ -179,6 +182,8 @@ func send(members map[*ws.Socket]uint64, list []*antv1.Event) {
 	all, first, last := ws.Join(frames), seqs[0], seqs[len(seqs)-1]
 	for s, after := range members {
 		switch {
+		case last == 0 && stays(list):
+			s.Send(all, 0)
 		case last == 0:
 			s.Offer(all)
 		case after < first:
@@ -191,6 +196,11 @@ func send(members map[*ws.Socket]uint64, list []*antv1.Event) {
 			}
 		}
 	}
+}
+
+// stays says whether announcements are about what does not pass by itself.
+func stays(list []*antv1.Event) bool {
+	return slices.ContainsFunc(list, func(e *antv1.Event) bool { return e.GetSessionHealth() != nil })
 }
 
 // join adds a socket that has seen a channel up to a seq. It is refused while

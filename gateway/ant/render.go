@@ -183,7 +183,7 @@ func Render(e *antv1.Event) []byte {
 			Truncated bool   `json:"truncated"`
 		}{head, e.SessionId, v.Resync.OldestSeq, true})
 	}
-	return nil
+	return renderTerminal(e)
 }
 
 type askEvent struct {

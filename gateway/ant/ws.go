@@ -26,12 +26,13 @@ var streams = resource{byHand: func(h *Handler) {
 
 // sockets are the WebSockets of the dialect.
 type sockets struct {
-	relay    *relay
-	events   antv1.EventsServiceClient
-	access   antonv1.AccessServiceClient
-	people   antv1.ParticipantsServiceClient
-	sessions antv1.SessionsServiceClient
-	build    string // tells clients that the server was restarted
+	relay     *relay
+	events    antv1.EventsServiceClient
+	access    antonv1.AccessServiceClient
+	people    antv1.ParticipantsServiceClient
+	sessions  antv1.SessionsServiceClient
+	terminals antv1.TerminalsServiceClient
+	build     string // tells clients that the server was restarted
 
 	mu       sync.Mutex
 	open     map[*ws.Socket]struct{}
@@ -43,8 +44,9 @@ func newSockets(o Options) *sockets {
 	events := antv1.NewEventsServiceClient(o.Channel)
 	return &sockets{relay: newRelay(events, o.RelaySecret, o.Log), events: events,
 		access: antonv1.NewAccessServiceClient(o.Channel), people: antv1.NewParticipantsServiceClient(o.Channel), sessions: antv1.NewSessionsServiceClient(o.Channel),
-		build: strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.Itoa(os.Getpid()),
-		open:  map[*ws.Socket]struct{}{}, none: make(chan struct{})}
+		terminals: antv1.NewTerminalsServiceClient(o.Channel),
+		build:     strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.Itoa(os.Getpid()),
+		open:      map[*ws.Socket]struct{}{}, none: make(chan struct{})}
 }
 
 // add is false while the server stops.

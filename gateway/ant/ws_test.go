@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -31,6 +32,7 @@ type backend struct {
 	antv1.UnimplementedEventsServiceServer
 	antv1.UnimplementedParticipantsServiceServer
 	antv1.UnimplementedSessionsServiceServer
+	antv1.UnimplementedTerminalsServiceServer
 	antonv1.UnimplementedAccessServiceServer
 	people chan string
 	revoke chan struct{}
@@ -164,6 +166,40 @@ func (b *backend) GetSession(_ context.Context, q *antv1.GetSessionRequest) (*an
 	return &antv1.Session{Id: q.Id, Type: q.Id}, nil
 }
 
+// AttachTerminal implements antv1.TerminalsServiceServer: a terminal that is archived, as far as it goes.
+func (b *backend) AttachTerminal(s grpc.BidiStreamingServer[antv1.AttachTerminalRequest, antv1.AttachTerminalResponse]) error {
+	first, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetOpen().GetSessionId() != "terminal" {
+		return status.Error(codes.NotFound, "none")
+	}
+	if err := s.Send(&antv1.AttachTerminalResponse{Message: &antv1.AttachTerminalResponse_Health{Health: &antv1.TerminalHealth{Unavailable: true}}}); err != nil {
+		return err
+	}
+	for {
+		m, err := s.Recv()
+		switch {
+		case errors.Is(err, io.EOF) && first.GetOpen().InputOnly:
+			return nil
+		case errors.Is(err, io.EOF):
+			<-s.Context().Done()
+			return s.Context().Err()
+		case err != nil:
+			return err
+		}
+		if m.GetInput() != nil {
+			b.people <- fmt.Sprintf("typed %s", m.GetInput())
+			err = s.Send(&antv1.AttachTerminalResponse{Message: &antv1.AttachTerminalResponse_Refusal{
+				Refusal: &antv1.AttachRefusal{Reason: "TERMINAL_NOT_LIVE", Message: "none"}}})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 type setup struct {
 	*backend
 	*httptest.Server
@@ -180,6 +216,7 @@ func start(t *testing.T) *setup {
 		antv1.RegisterEventsServiceServer(r, b)
 		antv1.RegisterParticipantsServiceServer(r, b)
 		antv1.RegisterSessionsServiceServer(r, b)
+		antv1.RegisterTerminalsServiceServer(r, b)
 		antonv1.RegisterAccessServiceServer(r, b)
 	}, pass, func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		return next(srv, s)
@@ -480,8 +517,10 @@ func TestTerminalsThatAreNotLive(t *testing.T) {
 	for _, silent := range []string{
 		`{"type":"join_session","sessionId":"chat","spawnPty":true}`,
 		`{"type":"join_session","sessionId":"nowhere","spawnPty":true}`,
-		`{"type":"terminal_input","sessionId":"terminal","data":"ls\r"}`,
+		`{"type":"join_session","sessionId":"terminal"}`,
+		`{"type":"terminal_input","sessionId":"terminal","data":""}`,
 		`{"type":"terminal_resize","sessionId":"terminal","cols":80,"rows":24}`,
+		`{"type":"terminal_resize","sessionId":"nowhere","cols":80,"rows":24}`,
 	} {
 		c.say("%s", silent)
 	}
@@ -489,11 +528,35 @@ func TestTerminalsThatAreNotLive(t *testing.T) {
 	if m := c.next(); m["type"] != "session_health" || m["alive"] != false || m["unavailable"] != nil {
 		t.Errorf("got %v", m)
 	}
+	for id, want := range map[string]string{"terminal": "terminal_not_live", "nowhere": "notfound"} {
+		c.say(`{"type":"terminal_input","sessionId":"%s","data":"ls\r"}`, id)
+		if m := c.next(); m["type"] != "error" || m["error"] != want || m["sessionId"] != id || m["requested"] != "terminal_input" {
+			t.Errorf("got %v", m)
+		}
+	}
 	for _, size := range []string{`0`, `-1`, `1e9`, `1.5`, `"80"`, `null`, `[]`, `1001`} {
 		c.say(`{"type":"terminal_resize","sessionId":"terminal","cols":%s,"rows":24}`, size)
 		if m := c.next(); m["type"] != "error" || m["error"] != "invalid_size" {
 			t.Errorf("%s: %v", size, m)
 		}
+	}
+}
+
+// What a client typed is typed, in order, although its socket has ended.
+func TestTypedBeforeTheEnd(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	var want, got strings.Builder
+	for i := range 200 {
+		fmt.Fprint(&want, i%10)
+		c.say(`{"type":"terminal_input","sessionId":"terminal","data":"%d"}`, i%10)
+	}
+	_ = c.Close(websocket.StatusNormalClosure, "") // in the middle of what the server answers
+	for got.Len() < want.Len() {
+		got.WriteString(strings.TrimPrefix(<-s.people, "typed "))
+	}
+	if got.String() != want.String() {
+		t.Errorf("typed %s", got.String())
 	}
 }
 

@@ -140,6 +140,33 @@ func TestGuestsSubscribeToTheirRoom(t *testing.T) {
 	}
 }
 
+// A stream leads where its first message says; what follows names no room.
+func TestGuestsAttachInTheirRoom(t *testing.T) {
+	w := newWorld(t)
+	types := w.guest(w.invite(&antv1.CreateInviteRequest{Scopes: []string{"read", "terminal"}}))
+	attach := func(ref string) *antv1.AttachTerminalRequest {
+		return &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Open{Open: &antv1.AttachOpen{SessionId: ref}}}
+	}
+	for ref, want := range map[string]string{"room-a": "", "@planning": "", "room-b": "WRONG_ROOM", "unknown": "WRONG_ROOM", "": "WRONG_ROOM"} {
+		a, err := w.Stream(w.as(bearer(types.Token)...), antv1.TerminalsService_AttachTerminal_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := attach(ref)
+		err = a.Bind(q)
+		w.wantReason(ref, err, want)
+		if err == nil && q.GetOpen().SessionId != "room-a" {
+			t.Errorf("%v is not bound to the room", q)
+		}
+		w.wantReason("input", a.Bind(&antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Input{Input: []byte("x")}}), "")
+		w.wantReason("opened again elsewhere", a.Bind(attach("room-b")), "WRONG_ROOM")
+		a.Release()
+	}
+	reads := w.guest(w.invite(&antv1.CreateInviteRequest{}))
+	_, err := w.Stream(w.as(bearer(reads.Token)...), antv1.TerminalsService_AttachTerminal_FullMethodName)
+	w.wantReason("without the scope", err, "MISSING_SCOPE")
+}
+
 func TestStreamsEndWithWhatTheirCallerShows(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(w *world, inv *antv1.Invite, tok *antv1.ExchangedToken, session string) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -156,13 +157,21 @@ func (a *Admission) bind(ctx context.Context, req any) error {
 		return errWrongRoom
 	}
 	r := m.ProtoReflect()
+	name := a.rule.room
+	if within, rest, nested := strings.Cut(name, "."); nested {
+		fd := r.Descriptor().Fields().ByName(protoreflect.Name(within))
+		if !r.Has(fd) {
+			return nil // what follows the message that names the room
+		}
+		r, name = r.Get(fd).Message(), rest
+	}
 	fields := r.Descriptor().Fields()
 	for _, name := range a.rule.zero {
 		if fd := fields.ByName(protoreflect.Name(name)); fd == nil || r.Has(fd) {
 			return errWrongRoom
 		}
 	}
-	fd := fields.ByName(protoreflect.Name(a.rule.room))
+	fd := fields.ByName(protoreflect.Name(name))
 	if fd == nil || fd.Kind() != protoreflect.StringKind || !r.Has(fd) {
 		return errWrongRoom
 	}

@@ -21,7 +21,7 @@ const (
 // rule is what a method needs of its callers.
 type rule struct {
 	need need
-	room string   // field of the request that names the room, or rooms, of a guest
+	room string   // field of the request that names the room, or rooms, of a guest; within a message: open.session_id
 	zero []string // fields that a guest must not set: they reach beyond the room
 }
 
@@ -122,6 +122,31 @@ var rules = map[string]rule{
 
 	antv1.SearchService_SearchMessages_FullMethodName: {need: admin},
 	antv1.SearchService_SearchRoom_FullMethodName:     {need: read, room: "session_id"},
+
+	antv1.TerminalsService_GetTerminal_FullMethodName:         {need: read, room: "session_id"},
+	antv1.TerminalsService_StartTerminal_FullMethodName:       {need: admin}, // it says what to run
+	antv1.TerminalsService_EndTerminal_FullMethodName:         {need: admin},
+	antv1.TerminalsService_SendTerminalInput_FullMethodName:   {need: terminal, room: "session_id"},
+	antv1.TerminalsService_InterruptTerminal_FullMethodName:   {need: admin},
+	antv1.TerminalsService_GetTerminalScreen_FullMethodName:   {need: read, room: "session_id"},
+	antv1.TerminalsService_ListTerminalHistory_FullMethodName: {need: read, room: "session_id"},
+	antv1.TerminalsService_ListTerminalEvents_FullMethodName:  {need: read, room: "session_id"},
+	antv1.TerminalsService_AttachTerminal_FullMethodName:      {need: terminal, room: "open.session_id"},
+
+	antv1.StatusService_GetStatus_FullMethodName: {need: read, room: "session_id"},
+
+	antv1.PromptsService_GetPromptBridgeConfig_FullMethodName:    {need: admin}, // it names rooms and addresses
+	antv1.PromptsService_UpdatePromptBridgeConfig_FullMethodName: {need: admin},
+	antv1.PromptsService_GetPendingPrompt_FullMethodName:         {need: read, room: "session_id"},
+	antv1.PromptsService_RespondPrompt_FullMethodName:            {need: terminal, room: "session_id"},
+
+	antv1.AttentionService_ListAttention_FullMethodName:   {need: admin}, // of all rooms
+	antv1.AttentionService_GetAttention_FullMethodName:    {need: admin},
+	antv1.AttentionService_AnswerAttention_FullMethodName: {need: admin}, // guests respond to the prompt of their room
+
+	antv1.SendsService_SendToTerminal_FullMethodName:    {need: terminal, room: "session_id"},
+	antv1.SendsService_ListTerminalSends_FullMethodName: {need: read, room: "session_id"},
+	antv1.SendsService_GetTerminalSend_FullMethodName:   {need: read, room: "session_id"},
 
 	antv1.EventsService_Subscribe_FullMethodName:  {need: read, room: "session_ids", zero: []string{"all", "sessions"}},
 	antv1.EventsService_ListEvents_FullMethodName: {need: read, room: "session_ids", zero: []string{"all", "sessions"}},

@@ -52,7 +52,7 @@ func TestEveryMethodHasARule(t *testing.T) {
 			if field == "" {
 				continue
 			}
-			fd := m.Input().Fields().ByName(protoreflect.Name(field))
+			fd := fieldOf(m.Input(), field)
 			if fd == nil || i == len(r.zero) && (fd.Kind() != protoreflect.StringKind || fd.IsMap()) {
 				t.Errorf("%s: %s has no such field %q", name, m.Input().FullName(), field)
 			}
@@ -81,11 +81,40 @@ func TestGuestsNameOneRoom(t *testing.T) {
 		if r.room == "" {
 			continue
 		}
-		for i := range m.Input().Fields().Len() {
-			field := string(m.Input().Fields().Get(i).Name())
-			if field != r.room && (field == "session_id" || field == "room_id" || field == "session_ids") {
+		for _, field := range roomFields(m.Input(), "") {
+			if field != r.room {
 				t.Errorf("%s: %q is checked, %q is not", name, r.room, field)
 			}
 		}
 	}
+}
+
+// fieldOf is a field of a message, or of one within it; nil: there is none. The
+// room is named by one message of a oneof at most, so that it cannot be left out
+// of what says where a stream leads.
+func fieldOf(md protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	within, rest, nested := strings.Cut(name, ".")
+	fd := md.Fields().ByName(protoreflect.Name(within))
+	if !nested {
+		return fd
+	}
+	if fd == nil || fd.Message() == nil || fd.IsList() || fd.ContainingOneof() == nil {
+		return nil
+	}
+	return fieldOf(fd.Message(), rest)
+}
+
+// roomFields are the fields that name sessions, also those within messages.
+func roomFields(md protoreflect.MessageDescriptor, before string) (list []string) {
+	for i := range md.Fields().Len() {
+		fd := md.Fields().Get(i)
+		name := string(fd.Name())
+		if name == "session_id" || name == "room_id" || name == "session_ids" {
+			list = append(list, before+name)
+		}
+		if fd.Message() != nil && !fd.IsMap() && before == "" {
+			list = append(list, roomFields(fd.Message(), name+".")...)
+		}
+	}
+	return list
 }

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"anthill/services/internal/since"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,7 +20,7 @@ func FuzzSince(f *testing.F) {
 	}
 	now := time.UnixMilli(1_800_000_000_000)
 	f.Fuzz(func(t *testing.T, s string) {
-		ms, ok := parseSince(s, now)
+		ms, ok := since.Parse(s, now)
 		switch {
 		case !ok:
 		case ms < 0:
@@ -33,11 +34,11 @@ func FuzzSince(f *testing.F) {
 			return
 		}
 		// It says the same in its other forms.
-		if again, ok := parseSince(fmt.Sprint(ms), now); !ok || again != ms {
+		if again, ok := since.Parse(fmt.Sprint(ms), now); !ok || again != ms {
 			t.Errorf("%q is %d, which is %d", s, ms, again)
 		}
 		if at := time.UnixMilli(ms).UTC(); at.Year() < 10_000 {
-			if again, ok := parseSince(at.Format("2006-01-02T15:04:05.000Z"), now); !ok || again != ms {
+			if again, ok := since.Parse(at.Format("2006-01-02T15:04:05.000Z"), now); !ok || again != ms {
 				t.Errorf("%q is %d, as a time %d %v", s, ms, again, ok)
 			}
 		}
@@ -49,7 +50,7 @@ func TestSince(t *testing.T) {
 	for s, want := range map[string]int64{"30s": 1_799_999_970_000, "5m": 1_799_999_700_000, "1h": 1_799_996_400_000, "1d": 1_799_913_600_000,
 		"99999d": 0, "1700000000000": 1_700_000_000_000, "2026-01-31T12:00:00Z": 1_769_860_800_000, "2026-01-31 12:00:00": 1_769_860_800_000,
 		"2026-01-31T12:00:00.25+01:00": 1_769_857_200_250, "2026-01-31": 1_769_817_600_000, "1960-01-01": 0} {
-		if got, ok := parseSince(s, now); !ok || got != want {
+		if got, ok := since.Parse(s, now); !ok || got != want {
 			t.Errorf("%q is %d %v, want %d", s, got, ok, want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	antv1 "anthill/gen/ant/v1"
 	"anthill/services/internal/caller"
 	"anthill/services/internal/fault"
+	"anthill/services/internal/since"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
 )
@@ -113,12 +114,12 @@ func (r *Room) readSearch(q *antv1.ListRunEventsRequest) (*search, error) {
 	switch now := r.opt.Now(); {
 	case q.Since != "":
 		var ok bool
-		if w.since, ok = parseSince(q.Since, now); !ok {
+		if w.since, ok = since.Parse(q.Since, now); !ok {
 			return nil, fault.BadField("value_error",
 				"since is a span such as 5m, 1h or 1d, milliseconds since 1970, or a time such as 2026-01-31T12:00:00Z", "since")
 		}
 	case q.After == nil && q.Before == nil:
-		w.since = now.Add(-lastHour).UnixMilli()
+		w.since = now.Add(-since.LastHour).UnixMilli()
 	}
 	return w, nil
 }

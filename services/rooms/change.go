@@ -49,7 +49,9 @@ func (r *Room) UpdateMessage(ctx context.Context, q *antv1.UpdateMessageRequest)
 		return nil, err
 	}
 	out := &antv1.UpdateMessageResponse{MsgId: q.MsgId}
+	var changed *message
 	err = r.change(ctx, q.SessionId, q.MsgId, func(tx store.Tx, m *message) (*antv1.Event, error) {
+		changed = m
 		all, err := storedMeta(m)
 		if err != nil {
 			return nil, err
@@ -62,6 +64,9 @@ func (r *Room) UpdateMessage(ctx context.Context, q *antv1.UpdateMessageRequest)
 		return &antv1.Event{Event: &antv1.Event_MessageUpdated{
 			MessageUpdated: &antv1.MessageUpdated{Id: m.ID, Meta: m.Meta}}}, putMessage(tx, m)
 	})
+	if err == nil {
+		err = r.dismissed(ctx, changed)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -46,11 +46,11 @@ func (r *Room) DeleteSession(ctx context.Context, id string) error {
 // giveUp ends what a terminal is still owed.
 func (r *Room) giveUp(ctx context.Context, terminal string) error {
 	for {
-		o, err := r.nextOwed(ctx, terminal)
+		o, err := r.nextOwed(ctx, terminal, 0, false)
 		if err != nil || o == nil {
 			return err
 		}
-		err = r.settle(ctx, o, delivery{State: stateFailed, Reason: "TERMINAL_GONE", Words: "given up: the terminal was deleted"}, true)
+		err = r.settle(ctx, o, outcome{over: true, delivery: delivery{State: stateFailed, Reason: "TERMINAL_GONE", Words: "given up: the terminal was deleted"}})
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,7 +89,8 @@ type owed struct {
 	Text     string `json:"text,omitempty"`
 	Expires  int64  `json:"expires"` // ns
 	Attempts int    `json:"attempts,omitempty"`
-	Next     int64  `json:"next,omitempty"` // ns; not to be tried before
+	Next     int64  `json:"next,omitempty"`  // ns; not to be tried before
+	Waits    string `json:"waits,omitempty"` // the reason why it has to wait, as recorded
 }
 
 // due says whether something is to be done about it: an attempt, or giving it up.
@@ -251,95 +253,141 @@ func recorded(list []delivery, terminal string) bool {
 	return false
 }
 
+// Undelivered is an error of [Terminals.Deliver] that says what is to be done.
+type Undelivered struct {
+	Reason string // stable, UPPER_SNAKE_CASE
+	Words  string // for people
+	Final  bool   // it must not be tried again
+	Waits  bool   // nothing was tried: it waits for the terminal, which is no attempt
+}
+
+func (u *Undelivered) Error() string { return u.Words }
+
+// noAgent is the reason why a notice waits that no program would understand. A user's
+// own text goes past it: that is for whatever runs there.
+const noAgent = "NO_AGENT"
+
 // deliver types what a terminal is owed, in order, until nothing is left, the
-// terminal is not live, or an attempt fails.
+// terminal is not live or not ready, or an attempt fails.
 func (r *Room) deliver(ctx context.Context, terminal string) error {
 	leave, err := r.lines.enter(ctx, terminal)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	for {
-		o, err := r.nextOwed(ctx, terminal)
+	rawOnly := false
+	for after := uint64(0); ; {
+		o, err := r.nextOwed(ctx, terminal, after, rawOnly)
 		if err != nil || o == nil {
 			return err
 		}
-		now := r.opt.Now().UnixNano()
-		if !o.due(now, r.live(terminal)) {
+		if now := r.opt.Now().UnixNano(); !o.due(now, r.live(terminal)) {
 			return nil
 		}
-		if now >= o.Expires {
-			err := r.settle(ctx, o, delivery{State: stateExpired, Reason: "EXPIRED",
-				Words: "given up: the terminal was not live in time"}, true)
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		i, err := r.injection(ctx, o)
+		end, err := r.attempt(ctx, o)
 		if err != nil {
 			return err
 		}
-		if i == nil { // its message is gone
-			if err := r.settle(ctx, o, delivery{}, true); err != nil {
-				return err
-			}
-			continue
-		}
-		failed := (*r.terminals.Load()).Deliver(ctx, *i)
-		if failed != nil && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		end := delivery{State: stateDelivered, Delivered: true}
-		over := true
-		if failed != nil {
-			over = o.Attempts+1 >= attemptsMax
-			end = delivery{State: stateRetained, Reason: "TERMINAL_FAILED", Words: failed.Error()}
-			if over {
-				end.State = stateFailed
-			}
-		}
 		// The terminal has it, or has not: that is noted whoever has hung up.
-		if err := r.settle(context.WithoutCancel(ctx), o, end, over); err != nil || failed != nil {
-			return errors.Join(err, failed)
+		if err := r.settle(context.WithoutCancel(ctx), o, end); err != nil {
+			return err
+		}
+		switch {
+		case end.over:
+		case end.waits && end.Reason == noAgent:
+			after, rawOnly = o.Event, true
+		case end.waits:
+			return nil
+		default:
+			return errors.New(end.Words)
 		}
 	}
 }
 
-// nextOwed is the oldest thing that a terminal is owed.
-func (r *Room) nextOwed(ctx context.Context, terminal string) (o *owed, err error) {
+// outcome is what became of something owed.
+type outcome struct {
+	delivery      // no State: there is nothing to record
+	over     bool // it is not owed any more
+	waits    bool // nothing was tried
+}
+
+// attempt tries to deliver what is due. An error says that nothing is known of it.
+func (r *Room) attempt(ctx context.Context, o *owed) (outcome, error) {
+	if r.opt.Now().UnixNano() >= o.Expires {
+		return outcome{over: true, delivery: delivery{State: stateExpired, Reason: "EXPIRED",
+			Words: "given up: the terminal did not take it in time"}}, nil
+	}
+	i, err := r.injection(ctx, o)
+	if err != nil {
+		return outcome{}, err
+	}
+	if i == nil { // its message is gone
+		return outcome{over: true}, nil
+	}
+	failed := (*r.terminals.Load()).Deliver(ctx, *i)
+	var u *Undelivered
+	switch errors.As(failed, &u); {
+	case failed == nil:
+		return outcome{over: true, delivery: delivery{State: stateDelivered, Delivered: true}}, nil
+	case u == nil && ctx.Err() != nil:
+		return outcome{}, ctx.Err()
+	case u == nil:
+		u = &Undelivered{Reason: "TERMINAL_FAILED", Words: failed.Error()}
+	}
+	end := outcome{delivery: delivery{State: stateRetained, Reason: u.Reason, Words: u.Words}, waits: u.Waits,
+		over: u.Final || !u.Waits && o.Attempts+1 >= attemptsMax}
+	if end.over {
+		end.State = stateFailed
+	}
+	return end, nil
+}
+
+// nextOwed is the oldest thing that a terminal is owed behind another, 0 for none; rawOnly:
+// of those that are a user's own text.
+func (r *Room) nextOwed(ctx context.Context, terminal string, after uint64, rawOnly bool) (o *owed, err error) {
 	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
-		o, err = firstOwed(rd, terminal)
+		o, err = firstOwed(rd, terminal, after, rawOnly)
 		return err
 	})
 	return o, err
 }
 
-func firstOwed(rd store.Reader, terminal string) (*owed, error) {
-	for k := range rd.Scan(store.Prefix(owedTo(terminal))) {
+func firstOwed(rd store.Reader, terminal string, after uint64, rawOnly bool) (*owed, error) {
+	all := store.Prefix(owedTo(terminal))
+	for k := range rd.Scan(store.Range{Start: owedTo(terminal).Uint(after + 1), End: all.End}) {
 		event, err := lastPart(k, 2)
 		if err != nil {
 			return nil, err
 		}
 		o, err := load[owed](rd, k)
-		if o != nil {
-			o.Terminal, o.Event = terminal, event
+		if err != nil {
+			return nil, err
 		}
-		return o, err
+		if o != nil && (o.Raw || !rawOnly) {
+			o.Terminal, o.Event = terminal, event
+			return o, nil
+		}
 	}
 	return nil, nil
 }
 
-// settle records an attempt, and that it was the last one if over is set.
-func (r *Room) settle(ctx context.Context, o *owed, end delivery, over bool) error {
+// settle records what became of an attempt. That it still waits for the same reason is not recorded again.
+func (r *Room) settle(ctx context.Context, o *owed, end outcome) error {
+	if end.waits && o.Waits == end.Reason {
+		return nil
+	}
 	return r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		if tx.Get(owedTo(o.Terminal).Uint(o.Event)) == nil {
 			return nil // its session was deleted meanwhile
 		}
 		now := *o
-		now.Next = r.opt.Now().Add(retryAfter << o.Attempts).UnixNano()
-		now.Attempts++
-		if over {
+		if now.Waits = ""; end.waits {
+			now.Waits = end.Reason
+		} else {
+			now.Next = r.opt.Now().Add(retryAfter << o.Attempts).UnixNano()
+			now.Attempts++
+		}
+		if end.over {
 			if err := dropOwed(tx, o); err != nil {
 				return err
 			}
@@ -349,42 +397,68 @@ func (r *Room) settle(ctx context.Context, o *owed, end delivery, over bool) err
 		if o.Seq == 0 || end.State == "" {
 			return nil
 		}
-		m, err := messageAt(tx, o.Room, o.Seq)
-		if err != nil || m == nil {
-			return err
-		}
-		list, err := loadDeliveries(tx, o.Room, o.Seq)
-		if err != nil {
-			return err
-		}
-		d := end
-		d.Adapter, d.Target, d.At, d.Attempt = o.Adapter, o.Terminal, r.opt.Now().UnixNano(), 1
-		for _, earlier := range list {
-			if earlier.Target == o.Terminal {
-				d.Attempt, d.Handle = earlier.Attempt+1, earlier.Handle
-			}
-		}
-		if !over {
-			d.Expires = o.Expires
-		} else if m.Owed > 0 {
-			m.Owed--
-		}
-		if s, err := r.opt.Sessions.Find(tx, o.Terminal); err != nil {
-			return err
-		} else if s != nil {
-			d.Handle = s.Handle
-		}
-		m.Attempts++
-		if err := putMessage(tx, m); err != nil {
-			return err
-		}
-		if d.Delivered {
-			if _, _, err := r.noteRead(tx, m, reading{Reader: o.Terminal, Session: true}); err != nil {
-				return err
-			}
-		}
-		return saveDeliveries(tx, o.Room, o.Seq, append(list, d))
+		return r.recordAttempt(tx, o, end)
 	})
+}
+
+// recordAttempt adds to the deliveries of a message.
+func (r *Room) recordAttempt(tx store.Tx, o *owed, end outcome) error {
+	m, err := messageAt(tx, o.Room, o.Seq)
+	if err != nil || m == nil {
+		return err
+	}
+	list, err := loadDeliveries(tx, o.Room, o.Seq)
+	if err != nil {
+		return err
+	}
+	d := end.delivery
+	d.Adapter, d.Target, d.At, d.Attempt = o.Adapter, o.Terminal, r.opt.Now().UnixNano(), 1
+	for _, earlier := range list {
+		if earlier.Target == o.Terminal {
+			d.Attempt, d.Handle = earlier.Attempt+1, earlier.Handle
+		}
+	}
+	if !end.over {
+		d.Expires = o.Expires
+	} else if m.Owed > 0 {
+		m.Owed--
+	}
+	if s, err := r.opt.Sessions.Find(tx, o.Terminal); err != nil {
+		return err
+	} else if s != nil {
+		d.Handle = s.Handle
+	}
+	m.Attempts++
+	if err := putMessage(tx, m); err != nil {
+		return err
+	}
+	if d.Delivered {
+		if _, _, err := r.noteRead(tx, m, reading{Reader: o.Terminal, Session: true}); err != nil {
+			return err
+		}
+	}
+	return saveDeliveries(tx, o.Room, o.Seq, bounded(append(list, d), o.Terminal))
+}
+
+// attemptsKept is how many records of one terminal a message keeps: one that waits
+// for an hour, now for this and now for that, would have more.
+const attemptsKept = 20
+
+// bounded drops the second record of a terminal that has too many: the first says how it
+// began, the newest how it is.
+func bounded(list []delivery, terminal string) []delivery {
+	n, second := 0, -1
+	for i, d := range list {
+		if d.Target == terminal {
+			if n++; n == 2 {
+				second = i
+			}
+		}
+	}
+	if n > attemptsKept {
+		return slices.Delete(list, second, second+1)
+	}
+	return list
 }
 
 // ListDeliveries implements antv1.MessagesServiceServer.

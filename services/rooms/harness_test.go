@@ -89,8 +89,10 @@ type fakeTerminals struct {
 	working map[string]bool
 	fail    map[string]bool
 	typed   map[string][]rooms.Injection
+	refuse  map[string]*rooms.Undelivered // of what is not raw
 	block   map[string]chan struct{}
 	took    chan rooms.Injection
+	looks   int // calls of Deliver
 }
 
 func (f *fakeTerminals) Live(id string) bool {
@@ -107,8 +109,12 @@ func (f *fakeTerminals) Working(id string) bool {
 
 func (f *fakeTerminals) Deliver(ctx context.Context, i rooms.Injection) error {
 	f.mu.Lock()
-	gate, fail := f.block[i.Terminal], f.fail[i.Terminal]
+	gate, fail, refuse := f.block[i.Terminal], f.fail[i.Terminal], f.refuse[i.Terminal]
+	f.looks++
 	f.mu.Unlock()
+	if refuse != nil && !i.Raw {
+		return refuse
+	}
 	if gate != nil {
 		select {
 		case <-gate:
@@ -138,7 +144,7 @@ func newHouse(t testing.TB, screens bool) *house {
 		sessions: &fakeSessions{all: map[string]*rooms.Session{}}}
 	if screens {
 		h.screens = &fakeTerminals{live: map[string]bool{}, working: map[string]bool{}, fail: map[string]bool{},
-			typed: map[string][]rooms.Injection{}, block: map[string]chan struct{}{}, took: make(chan rooms.Injection, 1000)}
+			typed: map[string][]rooms.Injection{}, refuse: map[string]*rooms.Undelivered{}, block: map[string]chan struct{}{}, took: make(chan rooms.Injection, 1000)}
 	}
 	h.start()
 	t.Cleanup(h.stop)

@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	contextMessages = 6    // before the message, for an agent
-	contextChars    = 160  // of each
-	injectionChars  = 2000 // of the message
+	contextMessages = 6   // before the message, for an agent
+	contextChars    = 160 // of each
 )
 
 // Injection is a text for a live terminal.
@@ -21,6 +20,7 @@ type Injection struct {
 	Terminal string
 	Room     string
 	Message  string // id; empty for a digest
+	Sender   string // of the message; may be empty
 	Text     string // without control characters but line feeds and tabs
 	// Raw: the text is a user's own, for whatever runs in the terminal; else it is
 	// a notice for an agent, and must not reach a plain shell.
@@ -58,7 +58,7 @@ func (r *Room) injection(ctx context.Context, o *owed) (*Injection, error) {
 		return nil, err
 	}
 	m := around[len(around)-1]
-	i.Message = m.ID
+	i.Message, i.Sender = m.ID, m.Sender
 	if o.Raw {
 		i.Text = strings.TrimRightFunc(printable(m.Content), unicode.IsSpace)
 		return i, nil
@@ -74,7 +74,8 @@ func (r *Room) injection(ctx context.Context, o *owed) (*Injection, error) {
 	return i, nil
 }
 
-// notice is one line that tells an agent of a message (ant.md 3.6).
+// notice tells an agent of a message (ant.md 3.6). The message is whole, with its lines;
+// what stands around it is one line each, and bounded.
 func notice(room *Session, m *message, before []*message, reply *message, named bool) string {
 	var b strings.Builder
 	whom := "for you"
@@ -94,7 +95,7 @@ func notice(room *Session, m *message, before []*message, reply *message, named 
 	if len(said) > 0 {
 		fmt.Fprintf(&b, " -- bounded room context: %s", strings.Join(said, " | "))
 	}
-	fmt.Fprintf(&b, " -- %s", oneLine(m.Content, injectionChars))
+	fmt.Fprintf(&b, " -- %s", strings.TrimSpace(printable(m.Content)))
 	if reply != nil {
 		fmt.Fprintf(&b, " (replying to %s: %s)", orElse(oneLine(reply.Sender, nameMax), reply.Role), oneLine(reply.Content, contextChars))
 	}

@@ -43,7 +43,7 @@ func (r *Room) PostMessage(ctx context.Context, q *antv1.PostMessageRequest) (*a
 	var p *posted
 	switch {
 	case d.msgType == typeAgentResponse:
-		return nil, r.refuseAnswer(ctx, d)
+		return r.answerAgent(ctx, d, q)
 	case q.DryRun:
 		p, err = r.rehearse(ctx, d)
 	default:
@@ -351,38 +351,4 @@ func (p *poster) mayBypass(now time.Time) bool {
 		}
 	}
 	return n < bypassMost
-}
-
-// refuseAnswer says why an answer to an agent's question cannot be given. What
-// agents ask is not followed yet, so nothing waits for an answer (ant.md 3.6).
-func (r *Room) refuseAnswer(ctx context.Context, d *draft) error {
-	a, err := readAnswer(d)
-	if err != nil {
-		return err
-	}
-	return r.opt.Main.View(ctx, func(rd store.Reader) error {
-		room, err := r.writable(rd, d.ref)
-		if err != nil {
-			return err
-		}
-		terminal := a.Terminal
-		if a.Event != "" && terminal == "" {
-			m, err := loadMessage(rd, room.ID, a.Event)
-			if err != nil {
-				return err
-			}
-			if m != nil {
-				terminal = orElse(m.Session, m.Sender)
-			}
-		}
-		s, err := r.opt.Sessions.Find(rd, terminal)
-		if err != nil {
-			return err
-		}
-		if !s.active() || s.Type != typeTerminal {
-			return fault.Missing("TERMINAL_NOT_FOUND", "agent_response target terminal not found")
-		}
-		return fault.New(fault.Precondition, "NOTHING_PENDING",
-			"%s is not waiting for an answer to this event: nothing was typed", orElse(s.Handle, s.Name))
-	})
 }

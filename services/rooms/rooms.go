@@ -73,8 +73,9 @@ type Terminals interface {
 	Live(id string) bool
 	// Working says whether its agent is busy. It answers from memory.
 	Working(id string) bool
-	// Deliver returns once the live process has taken the text. After an error,
-	// or a crash, the same ID may come again. Never called in a transaction.
+	// Deliver returns once the live process has taken the text; an *Undelivered says
+	// what is to be done if it has not. After an error, or a crash, the same ID may
+	// come again. Never called in a transaction.
 	Deliver(ctx context.Context, i Injection) error
 }
 
@@ -107,6 +108,7 @@ type Room struct {
 	opt       Options
 	terminals atomic.Pointer[Terminals] // nil: there are none
 	announcer atomic.Pointer[Announcer] // nil: nobody listens
+	answers   atomic.Pointer[Answers]   // nil: no agent asks anything
 	present   presence
 	lines     lines // one delivery at a time for each terminal
 
@@ -117,6 +119,10 @@ type Room struct {
 
 	mu   sync.Mutex
 	held map[string]bool // bodies that are being written: not to be removed
+
+	// delivering are the terminals that are given what they are owed behind any request;
+	// true: there is a reason to look again afterwards.
+	delivering map[string]bool
 }
 
 // Open takes up deliveries and removals that a crash or a stop left unfinished.
@@ -124,7 +130,7 @@ func Open(o Options) *Room {
 	if o.Retain == 0 {
 		o.Retain = time.Hour
 	}
-	r := &Room{opt: o, wake: make(chan struct{}, 1), held: map[string]bool{}}
+	r := &Room{opt: o, wake: make(chan struct{}, 1), held: map[string]bool{}, delivering: map[string]bool{}}
 	r.base, r.stop = context.WithCancel(context.Background())
 	r.workers.Add(1)
 	go r.work()

@@ -54,10 +54,9 @@ func (r *Room) rest() time.Duration {
 }
 
 // deliverAll goes through the terminals that are owed something: what has expired
-// is given up, those that are live get the rest.
+// is given up, those that are live get the rest. It does not wait for them.
 func (r *Room) deliverAll(ctx context.Context) error {
 	all := store.Prefix(key.Of("ant_owed"))
-	var failed error
 	for start := all.Start; ; {
 		terminal, due := "", false
 		err := r.opt.Main.View(ctx, func(rd store.Reader) error {
@@ -69,20 +68,44 @@ func (r *Room) deliverAll(ctx context.Context) error {
 				if err := p.Err(); err != nil {
 					return err
 				}
-				o, err := firstOwed(rd, terminal)
+				o, err := firstOwed(rd, terminal, 0, false)
 				due = o != nil && o.due(r.opt.Now().UnixNano(), r.live(terminal))
 				return err
 			}
 			return nil
 		})
 		if err != nil || terminal == "" {
-			return errors.Join(failed, err)
+			return err
 		}
 		start = store.Prefix(owedTo(terminal)).End
-		if !due {
-			continue
+		if due {
+			r.deliverSoon(terminal)
 		}
-		// One terminal that fails does not keep the others waiting.
-		failed = errors.Join(failed, r.deliver(ctx, terminal))
 	}
+}
+
+// deliverSoon gives a terminal what it is owed, without waiting: one that takes long
+// keeps nobody else waiting.
+func (r *Room) deliverSoon(terminal string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, under := r.delivering[terminal]; under {
+		r.delivering[terminal] = true
+		return
+	}
+	r.delivering[terminal] = false
+	r.workers.Go(func() {
+		for again := true; again; {
+			if err := r.deliver(r.base, terminal); err != nil && r.base.Err() == nil {
+				r.opt.Log.Warn("delivery failed, will be tried again", "terminal", terminal, "error", err)
+			}
+			r.mu.Lock()
+			if again = r.delivering[terminal] && r.base.Err() == nil; again {
+				r.delivering[terminal] = false
+			} else {
+				delete(r.delivering, terminal)
+			}
+			r.mu.Unlock()
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -19,6 +20,12 @@ func (r *Room) CreateSession(ctx context.Context, q *antv1.CreateSessionRequest)
 	wanted, err := asked(q)
 	if err != nil {
 		return nil, err
+	}
+	start := r.running()
+	if q.Start && start != nil {
+		if err := start.Check(q.Cols, q.Rows); err != nil {
+			return nil, err
+		}
 	}
 	id, chatID := r.opt.NewID(), ""
 	if wanted.Type == Terminal {
@@ -46,7 +53,21 @@ func (r *Room) CreateSession(ctx context.Context, q *antv1.CreateSessionRequest)
 		out = row(&rec, now, nil)
 		return r.listChanged(tx)
 	})
+	if err == nil && q.Start && start != nil {
+		err = r.startNew(ctx, start, q, id)
+	}
 	return out, err
+}
+
+// startNew runs the terminal of a session that was made for it. If it does not
+// run, the session was never there.
+func (r *Room) startNew(ctx context.Context, t Terminals, q *antv1.CreateSessionRequest, id string) error {
+	failed := t.Start(ctx, id, q.Cols, q.Rows)
+	if failed == nil {
+		return nil
+	}
+	_, err := r.DeleteSession(context.WithoutCancel(ctx), &antv1.DeleteSessionRequest{Id: id, Hard: true})
+	return errors.Join(failed, err)
 }
 
 // asked is a request as a record without id and times.
@@ -58,6 +79,9 @@ func asked(q *antv1.CreateSessionRequest) (*record, error) {
 	}
 	if rec.Meta, err = checkMeta(q.Meta); err != nil {
 		return nil, err
+	}
+	if q.Start && q.Type != Terminal {
+		return nil, invalid("start", "is for terminals")
 	}
 	for _, err := range []error{checkType(q.Type), checkTTL(rec.TTL),
 		checkText("workspace_id", q.WorkspaceId, workspaceMax), checkText("root_dir", q.RootDir, rootMax)} {

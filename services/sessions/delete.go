@@ -13,18 +13,21 @@ import (
 // DeleteSession implements antv1.SessionsServiceServer. Deleting what is softly
 // deleted already changes nothing.
 func (r *Room) DeleteSession(ctx context.Context, q *antv1.DeleteSessionRequest) (*antv1.DeleteSessionResponse, error) {
+	var gone []string
 	err := r.opt.DB.Update(ctx, func(tx store.Tx) error {
+		gone = nil
 		rec, err := find(tx, q.Id)
 		switch {
 		case err != nil:
 			return err
 		case q.Hard:
-			return r.purgeBoth(tx, rec)
+			gone, err = r.purgeBoth(tx, rec)
+			return err
 		case rec.Deleted != 0:
 			return nil
 		}
 		now := r.opt.Now().UnixNano()
-		gone, err := leave(tx, rec, now, func(rec *record) { rec.Deleted = now })
+		gone, err = leave(tx, rec, now, func(rec *record) { rec.Deleted = now })
 		if err != nil {
 			return err
 		}
@@ -41,19 +44,23 @@ func (r *Room) DeleteSession(ctx context.Context, q *antv1.DeleteSessionRequest)
 	if q.Hard {
 		r.clearSoon()
 	}
+	if err := r.endAll(ctx, gone); err != nil {
+		return nil, err
+	}
 	return &antv1.DeleteSessionResponse{}, nil
 }
 
 // purgeBoth is purge for a session and the partner that it was made with.
-func (r *Room) purgeBoth(tx store.Tx, rec *record) error {
+func (r *Room) purgeBoth(tx store.Tx, rec *record) (gone []string, err error) {
 	with, err := partner(tx, rec)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	gone = []string{rec.ID}
 	if with != nil {
-		return r.purge(tx, rec.ID, with.ID)
+		gone = append(gone, with.ID)
 	}
-	return r.purge(tx, rec.ID)
+	return gone, r.purge(tx, gone...)
 }
 
 // purge deletes sessions for good: from the commit on they are gone for every

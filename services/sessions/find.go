@@ -15,6 +15,7 @@ type Session struct {
 	DisplayName    string
 	Alias          string
 	Status         string
+	TTL            string
 	CLIFlag        string
 	RootDir        string
 	LinkedChat     string // of a terminal
@@ -27,7 +28,7 @@ type Session struct {
 
 func (rec *record) session() *Session {
 	return &Session{ID: rec.ID, Name: rec.Name, Type: rec.Type, Handle: rec.Handle, DisplayName: rec.DisplayName,
-		Alias: rec.Alias, Status: rec.Status, CLIFlag: rec.CLIFlag, RootDir: rec.RootDir, LinkedChat: rec.LinkedChat,
+		Alias: rec.Alias, Status: rec.Status, TTL: rec.TTL, CLIFlag: rec.CLIFlag, RootDir: rec.RootDir, LinkedChat: rec.LinkedChat,
 		AutoChat: rec.AutoFor != "", LongMemory: rec.LongMemory, AutoForward: true, Archived: rec.Archived, Deleted: rec.Deleted != 0}
 }
 
@@ -75,6 +76,16 @@ func (r *Room) LinkedTerminals(rd store.Reader, chatID string) (out []*Session, 
 func (r *Room) Writable(rd store.Reader, id string) error {
 	_, err := changeable(rd, id)
 	return err
+}
+
+// Active is when something last happened in a session, or to it; zero: it is not there.
+func (r *Room) Active(rd store.Reader, id string) (time.Time, error) {
+	rec, err := byID(rd, id)
+	if err != nil || rec == nil {
+		return time.Time{}, err
+	}
+	at, err := updated(rd, rec)
+	return time.Unix(0, at), err
 }
 
 // Touch notes that something happens in a session. It is one write, and no event.

@@ -15,20 +15,26 @@ import (
 
 // GetHealth implements antv1.HealthServiceServer.
 func (r *Room) GetHealth(context.Context, *antv1.GetHealthRequest) (*antv1.Health, error) {
-	live := map[string]int{}
-	if r.opt.Processes != nil {
-		live = r.opt.Processes.Live()
+	live := map[string]Process{}
+	if t := r.running(); t != nil {
+		live = t.Processes()
 	}
 	out := &antv1.HealthResources{ActiveSessionCount: int32(len(live)), MaxActiveSessions: int32(r.opt.MaxActive)}
 	out.AtCap = r.opt.MaxActive > 0 && len(live) >= r.opt.MaxActive
 	out.CanSpawn = !out.AtCap
-	if s, ok := r.meter.sample(); ok {
+	s, ok := r.meter.sample()
+	if ok {
 		out.TotalCpuPct, out.TotalRssMb = s.Total.CPU, megabytes(s.Total.RSS)
 		out.SampledAt = proto.String(s.At.UTC().Format(time.RFC3339Nano))
-		for _, id := range slices.Sorted(maps.Keys(live)) {
-			tree := s.Tree(live[id])
-			out.Sessions = append(out.Sessions, &antv1.SessionResources{SessionId: id, Pid: int32(live[id]),
-				CpuPct: tree.CPU, RssMb: megabytes(tree.RSS)})
+	}
+	for _, id := range slices.Sorted(maps.Keys(live)) {
+		p := live[id]
+		out.Sessions = append(out.Sessions, &antv1.SessionResources{SessionId: id, Pid: int32(p.PID), CpuPct: p.CPU, RssMb: megabytes(p.RSS)})
+		if p.Stalled {
+			out.StalledSessions = append(out.StalledSessions, id)
+		}
+		if p.PID > 0 && s.Tree(p.PID).RSS == 0 { // not under this process: it is not in its total
+			out.TotalCpuPct, out.TotalRssMb = out.TotalCpuPct+p.CPU, out.TotalRssMb+megabytes(p.RSS)
 		}
 	}
 	return &antv1.Health{Status: "ok", Version: r.opt.Version, Resources: out}, nil

@@ -55,6 +55,7 @@ var cliFlags = map[string]string{
 	"qwen-cli": "qwen-cli", "hermes-acp": "hermes-acp", "ollama": "ollama", "perspective": "perspective", "msty": "msty",
 	"lm-studio": "lm-studio", "llamafile": "llamafile", "llm": "llm", "pi": "pi", "lemonade": "lemonade", "mlx-lm": "mlx-lm",
 	"copilot": "copilot-cli", "qwen": "qwen-cli",
+	"aider": "aider", "goose": "goose", "opencode": "opencode", "amp": "amp", "cursor": "cursor",
 }
 
 // SetCliFlag implements antv1.SessionsServiceServer.
@@ -72,15 +73,29 @@ func (r *Room) SetCliFlag(ctx context.Context, q *antv1.SetCliFlagRequest) (out 
 		if err != nil {
 			return err
 		}
-		rec.CLIFlag, rec.Meta, rec.Updated = slug, withDriver(rec.Meta, slug), r.opt.Now().UnixNano()
-		if err := put(tx, rec); err != nil {
-			return err
-		}
 		out = &antv1.SetCliFlagResponse{Id: rec.ID, CliFlag: wire.OrNull(slug)}
-		return r.emit(tx, rec.ID, &antv1.Event{Event: &antv1.Event_CliFlagUpdated{
-			CliFlagUpdated: &antv1.CliFlagUpdated{CliFlag: out.CliFlag}}})
+		return r.flag(tx, rec, slug)
 	})
 	return out, err
+}
+
+// SetCLIFlag notes which agent was seen in a session, unless somebody has said
+// which it is, and tells of it. It is three writes. The name is a driver's.
+func (r *Room) SetCLIFlag(tx store.Tx, id, driver string) error {
+	rec, err := byID(tx, id)
+	if err != nil || rec == nil || !rec.live() || rec.CLIFlag != "" {
+		return err
+	}
+	return r.flag(tx, rec, driver)
+}
+
+func (r *Room) flag(tx store.Tx, rec *record, slug string) error {
+	rec.CLIFlag, rec.Meta, rec.Updated = slug, withDriver(rec.Meta, slug), r.opt.Now().UnixNano()
+	if err := put(tx, rec); err != nil {
+		return err
+	}
+	return r.emit(tx, rec.ID, &antv1.Event{Event: &antv1.Event_CliFlagUpdated{
+		CliFlagUpdated: &antv1.CliFlagUpdated{CliFlag: wire.OrNull(slug)}}})
 }
 
 // withDriver says in the metadata what the flag says (compat: ant.md 1.1). It may

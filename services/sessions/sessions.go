@@ -12,6 +12,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -44,10 +45,24 @@ type Focus interface {
 	Attention(rd store.Reader, id string) (*Attention, error)
 }
 
-// Processes knows what runs for sessions.
-type Processes interface {
-	// Live returns the process ids of sessions that have a live process, by session.
-	Live() map[string]int
+// Process is what runs in a session's terminal.
+type Process struct {
+	PID     int
+	CPU     float64 // per cent of one processor
+	RSS     uint64  // bytes
+	Stalled bool    // it works hard and has been silent for long
+}
+
+// Terminals run the programs of sessions.
+type Terminals interface {
+	// Check says why a terminal could not be started now.
+	Check(cols, rows *int32) error
+	// Start runs a terminal. Errors are for callers.
+	Start(ctx context.Context, id string, cols, rows *int32) error
+	// End returns when nothing runs in a session; none need.
+	End(ctx context.Context, id string) error
+	// Processes returns what runs, by session.
+	Processes() map[string]Process
 }
 
 // Options open the room.
@@ -58,7 +73,6 @@ type Options struct {
 	Version   string
 	MaxActive int           // shown by GetHealth; 0: no limit
 	Retention time.Duration // how long a deleted session can be restored; 0: for ever
-	Processes Processes     // nil: nothing runs
 	Log       *slog.Logger
 
 	retry time.Duration // between attempts at clearing away; 0: 10 s
@@ -79,6 +93,7 @@ type Room struct {
 	mu         sync.Mutex
 	dependents Dependents // nil until Join
 	focus      Focus      // may be nil
+	terminals  Terminals  // nil: nothing runs
 }
 
 // Open makes the room. What was being cleared away goes on after Join.
@@ -101,6 +116,33 @@ func (r *Room) Join(d Dependents, f Focus) {
 	if r.opt.Retention > 0 {
 		r.workers.Go(r.expireLoop)
 	}
+}
+
+// JoinTerminals gives the room what runs its terminals.
+func (r *Room) JoinTerminals(t Terminals) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.terminals = t
+}
+
+// running is what runs terminals; nil: nothing does.
+func (r *Room) running() Terminals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.terminals
+}
+
+// endAll ends the terminals of sessions that are no longer live.
+func (r *Room) endAll(ctx context.Context, ids []string) error {
+	t := r.running()
+	if t == nil {
+		return nil
+	}
+	var all []error
+	for _, id := range ids {
+		all = append(all, t.End(context.WithoutCancel(ctx), id))
+	}
+	return errors.Join(all...)
 }
 
 // Register adds the room's services to a server.

@@ -23,13 +23,13 @@ func (r *Room) UpdateSession(ctx context.Context, q *antv1.UpdateSessionRequest)
 	if err != nil {
 		return nil, err
 	}
+	var gone []string
 	err = r.opt.DB.Update(ctx, func(tx store.Tx) error {
 		rec, err := changeable(tx, q.Id)
 		if err != nil {
 			return err
 		}
-		gone, err := r.apply(tx, rec, c)
-		if err != nil {
+		if gone, err = r.apply(tx, rec, c); err != nil {
 			return err
 		}
 		if err := r.listChanged(tx, gone...); err != nil {
@@ -38,6 +38,9 @@ func (r *Room) UpdateSession(ctx context.Context, q *antv1.UpdateSessionRequest)
 		out, err = show(tx, rec)
 		return err
 	})
+	if err == nil {
+		err = r.endAll(ctx, gone)
+	}
 	return out, err
 }
 

@@ -22,11 +22,12 @@ import (
 	antonv1 "anthill/gen/anton/v1"
 )
 
-// What a method is for, as this test sees it: a guest of the room, who may read
-// or write, whoever is known, anybody at all, nobody from outside; else admins.
+// What a method is for, as this test sees it: a guest of the room, who may read,
+// write or type, whoever is known, anybody at all, nobody from outside; else admins.
 const (
 	forReaders  = "read"
 	forWriters  = "write"
+	forTypists  = "terminal"
 	forKnown    = "known"
 	forAnybody  = "anybody"
 	forNobody   = "nobody"
@@ -34,6 +35,7 @@ const (
 	signsOut    = "/anton.v1.AccessService/SignOut" // it would end what the others show
 	wrongRoom   = "Token does not authorise this room"
 	readOnly    = "Tokens of kind 'web' are read-only"
+	noTyping    = "This room token lacks the scope 'terminal'"
 	adminOnly   = "This action requires master API key, not a per-room token"
 	sessionName = "x-browser-session"
 )
@@ -87,6 +89,18 @@ var decided = map[string]string{
 	"/ant.v1.TasksService/ClaimTask": forWriters + ":session_id", "/ant.v1.TasksService/ReleaseTask": forWriters + ":session_id",
 	"/ant.v1.TasksService/DeleteTask": forAdmins,
 
+	"/ant.v1.TerminalsService/GetTerminal": forReaders + ":session_id", "/ant.v1.TerminalsService/StartTerminal": forAdmins,
+	"/ant.v1.TerminalsService/EndTerminal": forAdmins, "/ant.v1.TerminalsService/SendTerminalInput": forTypists + ":session_id",
+	"/ant.v1.TerminalsService/InterruptTerminal": forAdmins, "/ant.v1.TerminalsService/GetTerminalScreen": forReaders + ":session_id",
+	"/ant.v1.TerminalsService/ListTerminalHistory": forReaders + ":session_id", "/ant.v1.TerminalsService/ListTerminalEvents": forReaders + ":session_id",
+	"/ant.v1.TerminalsService/AttachTerminal":      forTypists + ":open.session_id",
+	"/ant.v1.StatusService/GetStatus":              forReaders + ":session_id",
+	"/ant.v1.PromptsService/GetPromptBridgeConfig": forAdmins, "/ant.v1.PromptsService/UpdatePromptBridgeConfig": forAdmins,
+	"/ant.v1.PromptsService/GetPendingPrompt": forReaders + ":session_id", "/ant.v1.PromptsService/RespondPrompt": forTypists + ":session_id",
+	"/ant.v1.AttentionService/ListAttention": forAdmins, "/ant.v1.AttentionService/GetAttention": forAdmins, "/ant.v1.AttentionService/AnswerAttention": forAdmins,
+	"/ant.v1.SendsService/SendToTerminal": forTypists + ":session_id", "/ant.v1.SendsService/ListTerminalSends": forReaders + ":session_id",
+	"/ant.v1.SendsService/GetTerminalSend": forReaders + ":session_id",
+
 	"/ant.v1.SearchService/SearchMessages": forAdmins, "/ant.v1.SearchService/SearchRoom": forReaders + ":session_id",
 
 	"/ant.v1.EventsService/Subscribe": forReaders + ":session_ids", "/ant.v1.EventsService/ListEvents": forReaders + ":session_ids",
@@ -105,6 +119,7 @@ type actor struct {
 	guest    string      // kind of a token of the room
 	unknown  bool        // shows nothing that counts
 	foreign  bool        // a guest of another room
+	types    bool        // a guest whose token has the scope terminal
 	restOnly bool
 }
 
@@ -124,8 +139,10 @@ func (a actor) may(who string) (ok bool, why string) {
 		return false, adminOnly
 	case a.foreign:
 		return false, wrongRoom
-	case who == forWriters && a.guest == "web":
+	case who != forReaders && a.guest == "web":
 		return false, readOnly
+	case who == forTypists && !a.types:
+		return false, noTyping
 	}
 	return true, ""
 }
@@ -164,7 +181,9 @@ func assemble(t *testing.T) *cast {
 	guest("a guest", c.room, "cli", nil, object{})
 	guest("an mcp guest", c.room, "mcp", nil, object{})
 	guest("a reader", c.room, "web", nil, object{})
-	guest("a guest of another room", c.other, "cli", func(a *actor) { a.foreign = true }, object{})
+	every := object{"scopes": []string{"read", "write", "terminal"}}
+	guest("a guest who types", c.room, "cli", func(a *actor) { a.types = true }, every)
+	guest("a guest of another room", c.other, "cli", func(a *actor) { a.foreign = true }, every)
 	gone := func(a *actor) { a.unknown, a.guest = true, "" }
 	_, id := guest("a guest who was shown out", c.room, "cli", gone, object{})
 	c.delete("/api/sessions/" + c.room + "/tokens/" + id).ok()
@@ -226,7 +245,12 @@ func wants(t *testing.T, m protoreflect.MethodDescriptor) (who, field string) {
 func payload(t *testing.T, m protoreflect.MethodDescriptor, field, room string) []byte {
 	t.Helper()
 	msg := dynamicpb.NewMessage(m.Input())
-	if field != "" {
+	within, rest, nested := strings.Cut(field, ".")
+	switch {
+	case nested:
+		inner := msg.Mutable(m.Input().Fields().ByName(protoreflect.Name(within))).Message()
+		inner.Set(inner.Descriptor().Fields().ByName(protoreflect.Name(rest)), protoreflect.ValueOfString(room))
+	case field != "":
 		fd := m.Input().Fields().ByName(protoreflect.Name(field))
 		if fd.IsList() {
 			msg.Mutable(fd).List().Append(protoreflect.ValueOfString(room))

@@ -203,12 +203,11 @@ func TestAntAnswerWithoutAQuestion(t *testing.T) {
 		t.Errorf("a card is routed: %v", card)
 	}
 	before := string(s.get(chat + "/messages").body)
-	for _, content := range []string{
-		fmt.Sprintf(`{"type":"approve","event_id":%q}`, card["id"]),
-		fmt.Sprintf(`{"type":"deny","terminal_session_id":%q,"event_content":"{}"}`, codex["id"]),
+	for content, words := range map[string]string{
+		fmt.Sprintf(`{"type":"approve","event_id":%q}`, card["id"]):                               "@codex is not waiting for an answer to this event: nothing was typed",
+		fmt.Sprintf(`{"type":"deny","terminal_session_id":%q,"event_content":"{}"}`, codex["id"]): "nothing waits for an answer here: nothing was typed",
 	} {
-		s.post(chat+"/messages", object{"msg_type": "agent_response", "content": content}).refused(http.StatusConflict,
-			"@codex is not waiting for an answer to this event: nothing was typed")
+		s.post(chat+"/messages", object{"msg_type": "agent_response", "content": content}).refused(http.StatusConflict, words)
 	}
 	if after := string(s.get(chat + "/messages").body); after != before {
 		t.Error("a refused answer was stored")

@@ -372,19 +372,3 @@ func TestAntPresence(t *testing.T) {
 		t.Errorf("james, who left, is %v", got)
 	}
 }
-
-func TestAntTerminalThatIsNotLive(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	id := s.post("/api/sessions", object{"name": "codex", "type": "terminal"}).created()["id"].(string)
-	c := s.socket()
-	c.say(object{"type": "join_session", "sessionId": id, "spawnPty": true, "cols": 120, "rows": 30})
-	if m := c.until("session_health"); m["alive"] != false || m["unavailable"] != true || m["sessionId"] != id {
-		t.Errorf("got %v", m)
-	}
-	c.say(object{"type": "terminal_input", "sessionId": id, "data": "ls\r"})
-	c.say(object{"type": "check_health", "sessionId": id})
-	if m := c.until("session_health"); m["alive"] != false || m["sessionId"] != id {
-		t.Errorf("got %v", m)
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -142,8 +143,42 @@ func (s *server) cleanup(p *process) func() {
 			s.opts.model.abort()
 		}
 		p.terminate(s.t)
+		s.endTerminals()
 		p.judge(s.t, s.opts.errors)
 	}
+}
+
+// endTerminals ends the terminals that outlive the program, and waits until nothing
+// writes into its home any more.
+func (s *server) endTerminals() {
+	s.t.Helper()
+	var sockets []string
+	err := filepath.WalkDir(s.home, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type() == fs.ModeSocket && d.Name() == "tmux.sock" {
+			sockets = append(sockets, path)
+		}
+		return nil // what goes away meanwhile is no matter
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, path := range sockets {
+		_ = exec.Command("tmux", "-S", path, "kill-server").Run() // it may have none
+	}
+	if len(sockets) > 0 {
+		s.eventually("the terminals end", func() bool { return !namedByProcess(s.home) })
+	}
+}
+
+// namedByProcess says whether a process has text in its command line.
+func namedByProcess(text string) bool {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		if line, err := os.ReadFile(path); err == nil && strings.Contains(string(line), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // stop is SIGTERM: the program must end within 10 s, with exit code 0.

@@ -513,8 +513,18 @@ type Event struct {
 	//	*Event_AskCreated
 	//	*Event_AskUpdated
 	//	*Event_RunEventCreated
+	//	*Event_SessionHealth
+	//	*Event_TerminalSendUpdated
 	//	*Event_SessionsChanged
 	//	*Event_SessionActivity
+	//	*Event_AgentStatusUpdated
+	//	*Event_SessionNeedsInput
+	//	*Event_SessionInputResolved
+	//	*Event_PromptDetected
+	//	*Event_PromptBridgeResolved
+	//	*Event_SessionIdleAttention
+	//	*Event_SessionStallDetected
+	//	*Event_AttentionUpdated
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -792,6 +802,24 @@ func (x *Event) GetRunEventCreated() *RunEventCreated {
 	return nil
 }
 
+func (x *Event) GetSessionHealth() *SessionHealth {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SessionHealth); ok {
+			return x.SessionHealth
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetTerminalSendUpdated() *TerminalSendUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_TerminalSendUpdated); ok {
+			return x.TerminalSendUpdated
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetSessionsChanged() *SessionsChanged {
 	if x != nil {
 		if x, ok := x.Event.(*Event_SessionsChanged); ok {
@@ -805,6 +833,78 @@ func (x *Event) GetSessionActivity() *SessionActivity {
 	if x != nil {
 		if x, ok := x.Event.(*Event_SessionActivity); ok {
 			return x.SessionActivity
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetAgentStatusUpdated() *AgentStatusUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_AgentStatusUpdated); ok {
+			return x.AgentStatusUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSessionNeedsInput() *SessionNeedsInput {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SessionNeedsInput); ok {
+			return x.SessionNeedsInput
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSessionInputResolved() *SessionInputResolved {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SessionInputResolved); ok {
+			return x.SessionInputResolved
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPromptDetected() *PromptDetected {
+	if x != nil {
+		if x, ok := x.Event.(*Event_PromptDetected); ok {
+			return x.PromptDetected
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPromptBridgeResolved() *PromptBridgeResolved {
+	if x != nil {
+		if x, ok := x.Event.(*Event_PromptBridgeResolved); ok {
+			return x.PromptBridgeResolved
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSessionIdleAttention() *SessionIdleAttention {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SessionIdleAttention); ok {
+			return x.SessionIdleAttention
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSessionStallDetected() *SessionStallDetected {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SessionStallDetected); ok {
+			return x.SessionStallDetected
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetAttentionUpdated() *AttentionUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Event_AttentionUpdated); ok {
+			return x.AttentionUpdated
 		}
 	}
 	return nil
@@ -905,8 +1005,16 @@ type Event_AskUpdated struct {
 }
 
 type Event_RunEventCreated struct {
-	// 31 to 39: tasks, file references, room links. 40 to 59: terminals, prompts.
 	RunEventCreated *RunEventCreated `protobuf:"bytes,40,opt,name=run_event_created,json=runEventCreated,oneof"`
+}
+
+type Event_SessionHealth struct {
+	// 41 to 59: terminals.
+	SessionHealth *SessionHealth `protobuf:"bytes,41,opt,name=session_health,json=sessionHealth,oneof"`
+}
+
+type Event_TerminalSendUpdated struct {
+	TerminalSendUpdated *TerminalSendUpdated `protobuf:"bytes,42,opt,name=terminal_send_updated,json=terminalSendUpdated,oneof"`
 }
 
 type Event_SessionsChanged struct {
@@ -916,7 +1024,39 @@ type Event_SessionsChanged struct {
 
 type Event_SessionActivity struct {
 	// To everybody.
-	SessionActivity *SessionActivity `protobuf:"bytes,61,opt,name=session_activity,json=sessionActivity,oneof"` // 62 to 79: status, attention.
+	SessionActivity *SessionActivity `protobuf:"bytes,61,opt,name=session_activity,json=sessionActivity,oneof"`
+}
+
+type Event_AgentStatusUpdated struct {
+	AgentStatusUpdated *AgentStatusUpdated `protobuf:"bytes,62,opt,name=agent_status_updated,json=agentStatusUpdated,oneof"`
+}
+
+type Event_SessionNeedsInput struct {
+	SessionNeedsInput *SessionNeedsInput `protobuf:"bytes,63,opt,name=session_needs_input,json=sessionNeedsInput,oneof"`
+}
+
+type Event_SessionInputResolved struct {
+	SessionInputResolved *SessionInputResolved `protobuf:"bytes,64,opt,name=session_input_resolved,json=sessionInputResolved,oneof"`
+}
+
+type Event_PromptDetected struct {
+	PromptDetected *PromptDetected `protobuf:"bytes,65,opt,name=prompt_detected,json=promptDetected,oneof"`
+}
+
+type Event_PromptBridgeResolved struct {
+	PromptBridgeResolved *PromptBridgeResolved `protobuf:"bytes,66,opt,name=prompt_bridge_resolved,json=promptBridgeResolved,oneof"`
+}
+
+type Event_SessionIdleAttention struct {
+	SessionIdleAttention *SessionIdleAttention `protobuf:"bytes,67,opt,name=session_idle_attention,json=sessionIdleAttention,oneof"`
+}
+
+type Event_SessionStallDetected struct {
+	SessionStallDetected *SessionStallDetected `protobuf:"bytes,68,opt,name=session_stall_detected,json=sessionStallDetected,oneof"`
+}
+
+type Event_AttentionUpdated struct {
+	AttentionUpdated *AttentionUpdated `protobuf:"bytes,69,opt,name=attention_updated,json=attentionUpdated,oneof"`
 }
 
 func (*Event_Ready) isEvent_Event() {}
@@ -965,9 +1105,29 @@ func (*Event_AskUpdated) isEvent_Event() {}
 
 func (*Event_RunEventCreated) isEvent_Event() {}
 
+func (*Event_SessionHealth) isEvent_Event() {}
+
+func (*Event_TerminalSendUpdated) isEvent_Event() {}
+
 func (*Event_SessionsChanged) isEvent_Event() {}
 
 func (*Event_SessionActivity) isEvent_Event() {}
+
+func (*Event_AgentStatusUpdated) isEvent_Event() {}
+
+func (*Event_SessionNeedsInput) isEvent_Event() {}
+
+func (*Event_SessionInputResolved) isEvent_Event() {}
+
+func (*Event_PromptDetected) isEvent_Event() {}
+
+func (*Event_PromptBridgeResolved) isEvent_Event() {}
+
+func (*Event_SessionIdleAttention) isEvent_Event() {}
+
+func (*Event_SessionStallDetected) isEvent_Event() {}
+
+func (*Event_AttentionUpdated) isEvent_Event() {}
 
 // Ready begins a stream: events after seq and epoch of its event follow.
 type Ready struct {
@@ -2358,11 +2518,548 @@ func (x *SessionActivity) GetActivitySource() string {
 	return ""
 }
 
+// SessionHealth says that a terminal has started or ended. Ephemeral.
+type SessionHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Alive bool                   `protobuf:"varint,1,opt,name=alive" json:"alive,omitempty"`
+	// It cannot be started.
+	Unavailable   bool `protobuf:"varint,2,opt,name=unavailable" json:"unavailable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionHealth) Reset() {
+	*x = SessionHealth{}
+	mi := &file_ant_v1_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionHealth) ProtoMessage() {}
+
+func (x *SessionHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionHealth.ProtoReflect.Descriptor instead.
+func (*SessionHealth) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SessionHealth) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *SessionHealth) GetUnavailable() bool {
+	if x != nil {
+		return x.Unavailable
+	}
+	return false
+}
+
+// TerminalSendUpdated says that a message into a terminal has reached a state.
+type TerminalSendUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Send          *TerminalSend          `protobuf:"bytes,1,opt,name=send" json:"send,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSendUpdated) Reset() {
+	*x = TerminalSendUpdated{}
+	mi := &file_ant_v1_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSendUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSendUpdated) ProtoMessage() {}
+
+func (x *TerminalSendUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSendUpdated.ProtoReflect.Descriptor instead.
+func (*TerminalSendUpdated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *TerminalSendUpdated) GetSend() *TerminalSend {
+	if x != nil {
+		return x.Send
+	}
+	return nil
+}
+
+// AgentStatusUpdated is ephemeral; session_id is the terminal.
+type AgentStatusUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *AgentStatus           `protobuf:"bytes,1,opt,name=status" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentStatusUpdated) Reset() {
+	*x = AgentStatusUpdated{}
+	mi := &file_ant_v1_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentStatusUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentStatusUpdated) ProtoMessage() {}
+
+func (x *AgentStatusUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentStatusUpdated.ProtoReflect.Descriptor instead.
+func (*AgentStatusUpdated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AgentStatusUpdated) GetStatus() *AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// SessionNeedsInput says that something in a terminal waits for a person.
+type SessionNeedsInput struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	EventClass string                 `protobuf:"bytes,1,opt,name=event_class,json=eventClass" json:"event_class,omitempty"`
+	// One line.
+	Summary string `protobuf:"bytes,2,opt,name=summary" json:"summary,omitempty"`
+	// agent_event_bus or prompt_bridge.
+	Source string `protobuf:"bytes,3,opt,name=source" json:"source,omitempty"`
+	// Id in the attention list.
+	PromptId string `protobuf:"bytes,4,opt,name=prompt_id,json=promptId" json:"prompt_id,omitempty"`
+	Detector string `protobuf:"bytes,5,opt,name=detector" json:"detector,omitempty"`
+	// RFC 3339.
+	Since         string `protobuf:"bytes,6,opt,name=since" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionNeedsInput) Reset() {
+	*x = SessionNeedsInput{}
+	mi := &file_ant_v1_events_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionNeedsInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionNeedsInput) ProtoMessage() {}
+
+func (x *SessionNeedsInput) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionNeedsInput.ProtoReflect.Descriptor instead.
+func (*SessionNeedsInput) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SessionNeedsInput) GetEventClass() string {
+	if x != nil {
+		return x.EventClass
+	}
+	return ""
+}
+
+func (x *SessionNeedsInput) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *SessionNeedsInput) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SessionNeedsInput) GetPromptId() string {
+	if x != nil {
+		return x.PromptId
+	}
+	return ""
+}
+
+func (x *SessionNeedsInput) GetDetector() string {
+	if x != nil {
+		return x.Detector
+	}
+	return ""
+}
+
+func (x *SessionNeedsInput) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+// SessionInputResolved says that it does no longer, however that came.
+type SessionInputResolved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source" json:"source,omitempty"`
+	PromptId      string                 `protobuf:"bytes,2,opt,name=prompt_id,json=promptId" json:"prompt_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionInputResolved) Reset() {
+	*x = SessionInputResolved{}
+	mi := &file_ant_v1_events_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionInputResolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionInputResolved) ProtoMessage() {}
+
+func (x *SessionInputResolved) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionInputResolved.ProtoReflect.Descriptor instead.
+func (*SessionInputResolved) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SessionInputResolved) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SessionInputResolved) GetPromptId() string {
+	if x != nil {
+		return x.PromptId
+	}
+	return ""
+}
+
+// PromptDetected is what the prompt bridge tells, if it is enabled.
+type PromptDetected struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	RawText string                 `protobuf:"bytes,2,opt,name=raw_text,json=rawText" json:"raw_text,omitempty"`
+	// RFC 3339.
+	Ts            string `protobuf:"bytes,3,opt,name=ts" json:"ts,omitempty"`
+	Summary       string `protobuf:"bytes,4,opt,name=summary" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromptDetected) Reset() {
+	*x = PromptDetected{}
+	mi := &file_ant_v1_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromptDetected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromptDetected) ProtoMessage() {}
+
+func (x *PromptDetected) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromptDetected.ProtoReflect.Descriptor instead.
+func (*PromptDetected) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *PromptDetected) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PromptDetected) GetRawText() string {
+	if x != nil {
+		return x.RawText
+	}
+	return ""
+}
+
+func (x *PromptDetected) GetTs() string {
+	if x != nil {
+		return x.Ts
+	}
+	return ""
+}
+
+func (x *PromptDetected) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+type PromptBridgeResolved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PromptId      string                 `protobuf:"bytes,1,opt,name=prompt_id,json=promptId" json:"prompt_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromptBridgeResolved) Reset() {
+	*x = PromptBridgeResolved{}
+	mi := &file_ant_v1_events_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromptBridgeResolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromptBridgeResolved) ProtoMessage() {}
+
+func (x *PromptBridgeResolved) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromptBridgeResolved.ProtoReflect.Descriptor instead.
+func (*PromptBridgeResolved) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PromptBridgeResolved) GetPromptId() string {
+	if x != nil {
+		return x.PromptId
+	}
+	return ""
+}
+
+// SessionIdleAttention says that an agent is silent for more than 30 s although
+// nothing is asked. Ephemeral.
+type SessionIdleAttention struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionIdleAttention) Reset() {
+	*x = SessionIdleAttention{}
+	mi := &file_ant_v1_events_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionIdleAttention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionIdleAttention) ProtoMessage() {}
+
+func (x *SessionIdleAttention) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionIdleAttention.ProtoReflect.Descriptor instead.
+func (*SessionIdleAttention) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{41}
+}
+
+// SessionStallDetected says that a terminal works hard and prints nothing. Ephemeral.
+type SessionStallDetected struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	CpuPct float64                `protobuf:"fixed64,1,opt,name=cpu_pct,json=cpuPct" json:"cpu_pct,omitempty"`
+	// Milliseconds since 1970.
+	SilentSinceMs float64 `protobuf:"fixed64,2,opt,name=silent_since_ms,json=silentSinceMs" json:"silent_since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionStallDetected) Reset() {
+	*x = SessionStallDetected{}
+	mi := &file_ant_v1_events_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionStallDetected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionStallDetected) ProtoMessage() {}
+
+func (x *SessionStallDetected) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionStallDetected.ProtoReflect.Descriptor instead.
+func (*SessionStallDetected) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SessionStallDetected) GetCpuPct() float64 {
+	if x != nil {
+		return x.CpuPct
+	}
+	return 0
+}
+
+func (x *SessionStallDetected) GetSilentSinceMs() float64 {
+	if x != nil {
+		return x.SilentSinceMs
+	}
+	return 0
+}
+
+// AttentionUpdated says that an item of the attention list is new, or over.
+type AttentionUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Item          *AttentionItem         `protobuf:"bytes,1,opt,name=item" json:"item,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttentionUpdated) Reset() {
+	*x = AttentionUpdated{}
+	mi := &file_ant_v1_events_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttentionUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttentionUpdated) ProtoMessage() {}
+
+func (x *AttentionUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_ant_v1_events_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttentionUpdated.ProtoReflect.Descriptor instead.
+func (*AttentionUpdated) Descriptor() ([]byte, []int) {
+	return file_ant_v1_events_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *AttentionUpdated) GetItem() *AttentionItem {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
 var File_ant_v1_events_proto protoreflect.FileDescriptor
 
 const file_ant_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x13ant/v1/events.proto\x12\x06ant.v1\x1a\x12ant/v1/files.proto\x1a\x15ant/v1/messages.proto\x1a\x16ant/v1/runevents.proto\x1a\x12ant/v1/tasks.proto\"\x94\x01\n" +
+	"\x13ant/v1/events.proto\x12\x06ant.v1\x1a\x16ant/v1/attention.proto\x1a\x12ant/v1/files.proto\x1a\x15ant/v1/messages.proto\x1a\x16ant/v1/runevents.proto\x1a\x12ant/v1/sends.proto\x1a\x13ant/v1/status.proto\x1a\x12ant/v1/tasks.proto\"\x94\x01\n" +
 	"\x10SubscribeRequest\x12\x1f\n" +
 	"\vsession_ids\x18\x01 \x03(\tR\n" +
 	"sessionIds\x12\x10\n" +
@@ -2396,7 +3093,7 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"EventBatch\x12%\n" +
 	"\x06events\x18\x01 \x03(\v2\r.ant.v1.EventR\x06events\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\x8e\r\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\xa2\x13\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x13\n" +
@@ -2428,9 +3125,19 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"askCreated\x125\n" +
 	"\vask_updated\x18' \x01(\v2\x12.ant.v1.AskUpdatedH\x00R\n" +
 	"askUpdated\x12E\n" +
-	"\x11run_event_created\x18( \x01(\v2\x17.ant.v1.RunEventCreatedH\x00R\x0frunEventCreated\x12D\n" +
+	"\x11run_event_created\x18( \x01(\v2\x17.ant.v1.RunEventCreatedH\x00R\x0frunEventCreated\x12>\n" +
+	"\x0esession_health\x18) \x01(\v2\x15.ant.v1.SessionHealthH\x00R\rsessionHealth\x12Q\n" +
+	"\x15terminal_send_updated\x18* \x01(\v2\x1b.ant.v1.TerminalSendUpdatedH\x00R\x13terminalSendUpdated\x12D\n" +
 	"\x10sessions_changed\x18< \x01(\v2\x17.ant.v1.SessionsChangedH\x00R\x0fsessionsChanged\x12D\n" +
-	"\x10session_activity\x18= \x01(\v2\x17.ant.v1.SessionActivityH\x00R\x0fsessionActivityB\a\n" +
+	"\x10session_activity\x18= \x01(\v2\x17.ant.v1.SessionActivityH\x00R\x0fsessionActivity\x12N\n" +
+	"\x14agent_status_updated\x18> \x01(\v2\x1a.ant.v1.AgentStatusUpdatedH\x00R\x12agentStatusUpdated\x12K\n" +
+	"\x13session_needs_input\x18? \x01(\v2\x19.ant.v1.SessionNeedsInputH\x00R\x11sessionNeedsInput\x12T\n" +
+	"\x16session_input_resolved\x18@ \x01(\v2\x1c.ant.v1.SessionInputResolvedH\x00R\x14sessionInputResolved\x12A\n" +
+	"\x0fprompt_detected\x18A \x01(\v2\x16.ant.v1.PromptDetectedH\x00R\x0epromptDetected\x12T\n" +
+	"\x16prompt_bridge_resolved\x18B \x01(\v2\x1c.ant.v1.PromptBridgeResolvedH\x00R\x14promptBridgeResolved\x12T\n" +
+	"\x16session_idle_attention\x18C \x01(\v2\x1c.ant.v1.SessionIdleAttentionH\x00R\x14sessionIdleAttention\x12T\n" +
+	"\x16session_stall_detected\x18D \x01(\v2\x1c.ant.v1.SessionStallDetectedH\x00R\x14sessionStallDetected\x12G\n" +
+	"\x11attention_updated\x18E \x01(\v2\x18.ant.v1.AttentionUpdatedH\x00R\x10attentionUpdatedB\a\n" +
 	"\x05event\"\a\n" +
 	"\x05Ready\"'\n" +
 	"\x06Resync\x12\x1d\n" +
@@ -2517,7 +3224,38 @@ const file_ant_v1_events_proto_rawDesc = "" +
 	"\beveryone\x18\x02 \x01(\bR\beveryone\"_\n" +
 	"\x0fSessionActivity\x12#\n" +
 	"\rlast_activity\x18\x01 \x01(\tR\flastActivity\x12'\n" +
-	"\x0factivity_source\x18\x02 \x01(\tR\x0eactivitySource2\xec\x01\n" +
+	"\x0factivity_source\x18\x02 \x01(\tR\x0eactivitySource\"G\n" +
+	"\rSessionHealth\x12\x14\n" +
+	"\x05alive\x18\x01 \x01(\bR\x05alive\x12 \n" +
+	"\vunavailable\x18\x02 \x01(\bR\vunavailable\"?\n" +
+	"\x13TerminalSendUpdated\x12(\n" +
+	"\x04send\x18\x01 \x01(\v2\x14.ant.v1.TerminalSendR\x04send\"A\n" +
+	"\x12AgentStatusUpdated\x12+\n" +
+	"\x06status\x18\x01 \x01(\v2\x13.ant.v1.AgentStatusR\x06status\"\xb5\x01\n" +
+	"\x11SessionNeedsInput\x12\x1f\n" +
+	"\vevent_class\x18\x01 \x01(\tR\n" +
+	"eventClass\x12\x18\n" +
+	"\asummary\x18\x02 \x01(\tR\asummary\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x1b\n" +
+	"\tprompt_id\x18\x04 \x01(\tR\bpromptId\x12\x1a\n" +
+	"\bdetector\x18\x05 \x01(\tR\bdetector\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\tR\x05since\"K\n" +
+	"\x14SessionInputResolved\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1b\n" +
+	"\tprompt_id\x18\x02 \x01(\tR\bpromptId\"e\n" +
+	"\x0ePromptDetected\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
+	"\braw_text\x18\x02 \x01(\tR\arawText\x12\x0e\n" +
+	"\x02ts\x18\x03 \x01(\tR\x02ts\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\"3\n" +
+	"\x14PromptBridgeResolved\x12\x1b\n" +
+	"\tprompt_id\x18\x01 \x01(\tR\bpromptId\"\x16\n" +
+	"\x14SessionIdleAttention\"W\n" +
+	"\x14SessionStallDetected\x12\x17\n" +
+	"\acpu_pct\x18\x01 \x01(\x01R\x06cpuPct\x12&\n" +
+	"\x0fsilent_since_ms\x18\x02 \x01(\x01R\rsilentSinceMs\"=\n" +
+	"\x10AttentionUpdated\x12)\n" +
+	"\x04item\x18\x01 \x01(\v2\x15.ant.v1.AttentionItemR\x04item2\xec\x01\n" +
 	"\rEventsService\x126\n" +
 	"\tSubscribe\x12\x18.ant.v1.SubscribeRequest\x1a\r.ant.v1.Event0\x01\x12:\n" +
 	"\n" +
@@ -2539,46 +3277,59 @@ func file_ant_v1_events_proto_rawDescGZIP() []byte {
 	return file_ant_v1_events_proto_rawDescData
 }
 
-var file_ant_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_ant_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_ant_v1_events_proto_goTypes = []any{
-	(*SubscribeRequest)(nil),    // 0: ant.v1.SubscribeRequest
-	(*ListEventsRequest)(nil),   // 1: ant.v1.ListEventsRequest
-	(*EventPage)(nil),           // 2: ant.v1.EventPage
-	(*GetGrantRequest)(nil),     // 3: ant.v1.GetGrantRequest
-	(*Grant)(nil),               // 4: ant.v1.Grant
-	(*RelayRequest)(nil),        // 5: ant.v1.RelayRequest
-	(*EventBatch)(nil),          // 6: ant.v1.EventBatch
-	(*Event)(nil),               // 7: ant.v1.Event
-	(*Ready)(nil),               // 8: ant.v1.Ready
-	(*Resync)(nil),              // 9: ant.v1.Resync
-	(*MessageCreated)(nil),      // 10: ant.v1.MessageCreated
-	(*MessageUpdated)(nil),      // 11: ant.v1.MessageUpdated
-	(*MessageDeleted)(nil),      // 12: ant.v1.MessageDeleted
-	(*MessagePinned)(nil),       // 13: ant.v1.MessagePinned
-	(*MessageRead)(nil),         // 14: ant.v1.MessageRead
-	(*MessageReader)(nil),       // 15: ant.v1.MessageReader
-	(*Typing)(nil),              // 16: ant.v1.Typing
-	(*PresenceChanged)(nil),     // 17: ant.v1.PresenceChanged
-	(*ParticipantsChanged)(nil), // 18: ant.v1.ParticipantsChanged
-	(*HandleUpdated)(nil),       // 19: ant.v1.HandleUpdated
-	(*CliFlagUpdated)(nil),      // 20: ant.v1.CliFlagUpdated
-	(*SessionDeleted)(nil),      // 21: ant.v1.SessionDeleted
-	(*TaskCreated)(nil),         // 22: ant.v1.TaskCreated
-	(*TaskUpdated)(nil),         // 23: ant.v1.TaskUpdated
-	(*TaskDeleted)(nil),         // 24: ant.v1.TaskDeleted
-	(*FileRefCreated)(nil),      // 25: ant.v1.FileRefCreated
-	(*FileRefDeleted)(nil),      // 26: ant.v1.FileRefDeleted
-	(*RoomLinkCreated)(nil),     // 27: ant.v1.RoomLinkCreated
-	(*RoomLinkDeleted)(nil),     // 28: ant.v1.RoomLinkDeleted
-	(*AskCreated)(nil),          // 29: ant.v1.AskCreated
-	(*AskUpdated)(nil),          // 30: ant.v1.AskUpdated
-	(*RunEventCreated)(nil),     // 31: ant.v1.RunEventCreated
-	(*SessionsChanged)(nil),     // 32: ant.v1.SessionsChanged
-	(*SessionActivity)(nil),     // 33: ant.v1.SessionActivity
-	(*Task)(nil),                // 34: ant.v1.Task
-	(*FileRef)(nil),             // 35: ant.v1.FileRef
-	(*PostedAsk)(nil),           // 36: ant.v1.PostedAsk
-	(*RunEvent)(nil),            // 37: ant.v1.RunEvent
+	(*SubscribeRequest)(nil),     // 0: ant.v1.SubscribeRequest
+	(*ListEventsRequest)(nil),    // 1: ant.v1.ListEventsRequest
+	(*EventPage)(nil),            // 2: ant.v1.EventPage
+	(*GetGrantRequest)(nil),      // 3: ant.v1.GetGrantRequest
+	(*Grant)(nil),                // 4: ant.v1.Grant
+	(*RelayRequest)(nil),         // 5: ant.v1.RelayRequest
+	(*EventBatch)(nil),           // 6: ant.v1.EventBatch
+	(*Event)(nil),                // 7: ant.v1.Event
+	(*Ready)(nil),                // 8: ant.v1.Ready
+	(*Resync)(nil),               // 9: ant.v1.Resync
+	(*MessageCreated)(nil),       // 10: ant.v1.MessageCreated
+	(*MessageUpdated)(nil),       // 11: ant.v1.MessageUpdated
+	(*MessageDeleted)(nil),       // 12: ant.v1.MessageDeleted
+	(*MessagePinned)(nil),        // 13: ant.v1.MessagePinned
+	(*MessageRead)(nil),          // 14: ant.v1.MessageRead
+	(*MessageReader)(nil),        // 15: ant.v1.MessageReader
+	(*Typing)(nil),               // 16: ant.v1.Typing
+	(*PresenceChanged)(nil),      // 17: ant.v1.PresenceChanged
+	(*ParticipantsChanged)(nil),  // 18: ant.v1.ParticipantsChanged
+	(*HandleUpdated)(nil),        // 19: ant.v1.HandleUpdated
+	(*CliFlagUpdated)(nil),       // 20: ant.v1.CliFlagUpdated
+	(*SessionDeleted)(nil),       // 21: ant.v1.SessionDeleted
+	(*TaskCreated)(nil),          // 22: ant.v1.TaskCreated
+	(*TaskUpdated)(nil),          // 23: ant.v1.TaskUpdated
+	(*TaskDeleted)(nil),          // 24: ant.v1.TaskDeleted
+	(*FileRefCreated)(nil),       // 25: ant.v1.FileRefCreated
+	(*FileRefDeleted)(nil),       // 26: ant.v1.FileRefDeleted
+	(*RoomLinkCreated)(nil),      // 27: ant.v1.RoomLinkCreated
+	(*RoomLinkDeleted)(nil),      // 28: ant.v1.RoomLinkDeleted
+	(*AskCreated)(nil),           // 29: ant.v1.AskCreated
+	(*AskUpdated)(nil),           // 30: ant.v1.AskUpdated
+	(*RunEventCreated)(nil),      // 31: ant.v1.RunEventCreated
+	(*SessionsChanged)(nil),      // 32: ant.v1.SessionsChanged
+	(*SessionActivity)(nil),      // 33: ant.v1.SessionActivity
+	(*SessionHealth)(nil),        // 34: ant.v1.SessionHealth
+	(*TerminalSendUpdated)(nil),  // 35: ant.v1.TerminalSendUpdated
+	(*AgentStatusUpdated)(nil),   // 36: ant.v1.AgentStatusUpdated
+	(*SessionNeedsInput)(nil),    // 37: ant.v1.SessionNeedsInput
+	(*SessionInputResolved)(nil), // 38: ant.v1.SessionInputResolved
+	(*PromptDetected)(nil),       // 39: ant.v1.PromptDetected
+	(*PromptBridgeResolved)(nil), // 40: ant.v1.PromptBridgeResolved
+	(*SessionIdleAttention)(nil), // 41: ant.v1.SessionIdleAttention
+	(*SessionStallDetected)(nil), // 42: ant.v1.SessionStallDetected
+	(*AttentionUpdated)(nil),     // 43: ant.v1.AttentionUpdated
+	(*Task)(nil),                 // 44: ant.v1.Task
+	(*FileRef)(nil),              // 45: ant.v1.FileRef
+	(*PostedAsk)(nil),            // 46: ant.v1.PostedAsk
+	(*RunEvent)(nil),             // 47: ant.v1.RunEvent
+	(*TerminalSend)(nil),         // 48: ant.v1.TerminalSend
+	(*AgentStatus)(nil),          // 49: ant.v1.AgentStatus
+	(*AttentionItem)(nil),        // 50: ant.v1.AttentionItem
 }
 var file_ant_v1_events_proto_depIdxs = []int32{
 	7,  // 0: ant.v1.EventPage.events:type_name -> ant.v1.Event
@@ -2606,28 +3357,41 @@ var file_ant_v1_events_proto_depIdxs = []int32{
 	29, // 22: ant.v1.Event.ask_created:type_name -> ant.v1.AskCreated
 	30, // 23: ant.v1.Event.ask_updated:type_name -> ant.v1.AskUpdated
 	31, // 24: ant.v1.Event.run_event_created:type_name -> ant.v1.RunEventCreated
-	32, // 25: ant.v1.Event.sessions_changed:type_name -> ant.v1.SessionsChanged
-	33, // 26: ant.v1.Event.session_activity:type_name -> ant.v1.SessionActivity
-	15, // 27: ant.v1.MessageRead.reads:type_name -> ant.v1.MessageReader
-	34, // 28: ant.v1.TaskCreated.task:type_name -> ant.v1.Task
-	34, // 29: ant.v1.TaskUpdated.task:type_name -> ant.v1.Task
-	35, // 30: ant.v1.FileRefCreated.ref:type_name -> ant.v1.FileRef
-	36, // 31: ant.v1.AskCreated.ask:type_name -> ant.v1.PostedAsk
-	36, // 32: ant.v1.AskUpdated.ask:type_name -> ant.v1.PostedAsk
-	37, // 33: ant.v1.RunEventCreated.event:type_name -> ant.v1.RunEvent
-	0,  // 34: ant.v1.EventsService.Subscribe:input_type -> ant.v1.SubscribeRequest
-	1,  // 35: ant.v1.EventsService.ListEvents:input_type -> ant.v1.ListEventsRequest
-	3,  // 36: ant.v1.EventsService.GetGrant:input_type -> ant.v1.GetGrantRequest
-	5,  // 37: ant.v1.EventsService.Relay:input_type -> ant.v1.RelayRequest
-	7,  // 38: ant.v1.EventsService.Subscribe:output_type -> ant.v1.Event
-	2,  // 39: ant.v1.EventsService.ListEvents:output_type -> ant.v1.EventPage
-	4,  // 40: ant.v1.EventsService.GetGrant:output_type -> ant.v1.Grant
-	6,  // 41: ant.v1.EventsService.Relay:output_type -> ant.v1.EventBatch
-	38, // [38:42] is the sub-list for method output_type
-	34, // [34:38] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	34, // 25: ant.v1.Event.session_health:type_name -> ant.v1.SessionHealth
+	35, // 26: ant.v1.Event.terminal_send_updated:type_name -> ant.v1.TerminalSendUpdated
+	32, // 27: ant.v1.Event.sessions_changed:type_name -> ant.v1.SessionsChanged
+	33, // 28: ant.v1.Event.session_activity:type_name -> ant.v1.SessionActivity
+	36, // 29: ant.v1.Event.agent_status_updated:type_name -> ant.v1.AgentStatusUpdated
+	37, // 30: ant.v1.Event.session_needs_input:type_name -> ant.v1.SessionNeedsInput
+	38, // 31: ant.v1.Event.session_input_resolved:type_name -> ant.v1.SessionInputResolved
+	39, // 32: ant.v1.Event.prompt_detected:type_name -> ant.v1.PromptDetected
+	40, // 33: ant.v1.Event.prompt_bridge_resolved:type_name -> ant.v1.PromptBridgeResolved
+	41, // 34: ant.v1.Event.session_idle_attention:type_name -> ant.v1.SessionIdleAttention
+	42, // 35: ant.v1.Event.session_stall_detected:type_name -> ant.v1.SessionStallDetected
+	43, // 36: ant.v1.Event.attention_updated:type_name -> ant.v1.AttentionUpdated
+	15, // 37: ant.v1.MessageRead.reads:type_name -> ant.v1.MessageReader
+	44, // 38: ant.v1.TaskCreated.task:type_name -> ant.v1.Task
+	44, // 39: ant.v1.TaskUpdated.task:type_name -> ant.v1.Task
+	45, // 40: ant.v1.FileRefCreated.ref:type_name -> ant.v1.FileRef
+	46, // 41: ant.v1.AskCreated.ask:type_name -> ant.v1.PostedAsk
+	46, // 42: ant.v1.AskUpdated.ask:type_name -> ant.v1.PostedAsk
+	47, // 43: ant.v1.RunEventCreated.event:type_name -> ant.v1.RunEvent
+	48, // 44: ant.v1.TerminalSendUpdated.send:type_name -> ant.v1.TerminalSend
+	49, // 45: ant.v1.AgentStatusUpdated.status:type_name -> ant.v1.AgentStatus
+	50, // 46: ant.v1.AttentionUpdated.item:type_name -> ant.v1.AttentionItem
+	0,  // 47: ant.v1.EventsService.Subscribe:input_type -> ant.v1.SubscribeRequest
+	1,  // 48: ant.v1.EventsService.ListEvents:input_type -> ant.v1.ListEventsRequest
+	3,  // 49: ant.v1.EventsService.GetGrant:input_type -> ant.v1.GetGrantRequest
+	5,  // 50: ant.v1.EventsService.Relay:input_type -> ant.v1.RelayRequest
+	7,  // 51: ant.v1.EventsService.Subscribe:output_type -> ant.v1.Event
+	2,  // 52: ant.v1.EventsService.ListEvents:output_type -> ant.v1.EventPage
+	4,  // 53: ant.v1.EventsService.GetGrant:output_type -> ant.v1.Grant
+	6,  // 54: ant.v1.EventsService.Relay:output_type -> ant.v1.EventBatch
+	51, // [51:55] is the sub-list for method output_type
+	47, // [47:51] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_ant_v1_events_proto_init() }
@@ -2635,9 +3399,12 @@ func file_ant_v1_events_proto_init() {
 	if File_ant_v1_events_proto != nil {
 		return
 	}
+	file_ant_v1_attention_proto_init()
 	file_ant_v1_files_proto_init()
 	file_ant_v1_messages_proto_init()
 	file_ant_v1_runevents_proto_init()
+	file_ant_v1_sends_proto_init()
+	file_ant_v1_status_proto_init()
 	file_ant_v1_tasks_proto_init()
 	file_ant_v1_events_proto_msgTypes[7].OneofWrappers = []any{
 		(*Event_Ready)(nil),
@@ -2663,8 +3430,18 @@ func file_ant_v1_events_proto_init() {
 		(*Event_AskCreated)(nil),
 		(*Event_AskUpdated)(nil),
 		(*Event_RunEventCreated)(nil),
+		(*Event_SessionHealth)(nil),
+		(*Event_TerminalSendUpdated)(nil),
 		(*Event_SessionsChanged)(nil),
 		(*Event_SessionActivity)(nil),
+		(*Event_AgentStatusUpdated)(nil),
+		(*Event_SessionNeedsInput)(nil),
+		(*Event_SessionInputResolved)(nil),
+		(*Event_PromptDetected)(nil),
+		(*Event_PromptBridgeResolved)(nil),
+		(*Event_SessionIdleAttention)(nil),
+		(*Event_SessionStallDetected)(nil),
+		(*Event_AttentionUpdated)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2672,7 +3449,7 @@ func file_ant_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ant_v1_events_proto_rawDesc), len(file_ant_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

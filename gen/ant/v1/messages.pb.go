@@ -560,7 +560,9 @@ type PostMessageResponse struct {
 	Ask *PostedAsk `protobuf:"bytes,21,opt,name=ask" json:"ask,omitempty"`
 	// The questions of the message as records: those that asks named, or else those
 	// that its text holds, eight at most. None in a dry run.
-	Asks          []*PostedAsk `protobuf:"bytes,22,rep,name=asks" json:"asks,omitempty"`
+	Asks []*PostedAsk `protobuf:"bytes,22,rep,name=asks" json:"asks,omitempty"`
+	// The message was an answer to what an agent asks: it was given, and is not kept.
+	Handled       bool `protobuf:"varint,23,opt,name=handled" json:"handled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +751,13 @@ func (x *PostMessageResponse) GetAsks() []*PostedAsk {
 	return nil
 }
 
+func (x *PostMessageResponse) GetHandled() bool {
+	if x != nil {
+		return x.Handled
+	}
+	return false
+}
+
 // PostedAsk is a question as a row.
 type PostedAsk struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -908,7 +917,7 @@ func (x *PostedAsk) GetUpdatedAt() string {
 // Delivery is one attempt to bring a message to somebody.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ws-broadcast, pty-injection, linked-chat or focus-queue.
+	// ws-broadcast, pty-injection, linked-chat, focus-queue or agent-event-bus.
 	Adapter string `protobuf:"bytes,1,opt,name=adapter" json:"adapter,omitempty"`
 	// A session: the room for ws-broadcast, else a terminal.
 	TargetId  string `protobuf:"bytes,2,opt,name=targetId" json:"targetId,omitempty"`
@@ -919,9 +928,11 @@ type Delivery struct {
 	// or expires_at); held (by a brake); working (the agent is busy and was not
 	// asked by name); expired; failed; planned (a dry run).
 	State string `protobuf:"bytes,5,opt,name=state" json:"state,omitempty"`
-	// Stable name of why not: TERMINAL_NOT_LIVE, TERMINAL_BUSY, TERMINAL_FAILED,
-	// TERMINAL_GONE, TERMINAL_SCOPE, AGENT_WORKING, BRAKE_HOPS, BRAKE_COOLDOWN,
-	// BRAKE_RATE, QUEUE_FULL, EXPIRED.
+	// Stable name of why not: TERMINAL_NOT_LIVE, TERMINAL_BUSY, NO_AGENT, MODAL_OPEN,
+	// NOT_READY, DRAFT, RESTARTED (it waits); TERMINAL_FAILED, TERMINAL_DEAD, NOT_SEEN,
+	// INTERRUPTED, NO_FILE (it is tried again, five times); EMPTY, CONTROLS, SWALLOWED,
+	// UNCONFIRMED (it is not); TERMINAL_GONE, TERMINAL_SCOPE, AGENT_WORKING, BRAKE_HOPS,
+	// BRAKE_COOLDOWN, BRAKE_RATE, QUEUE_FULL, EXPIRED.
 	Reason string `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
 	// @handle of the target.
 	Handle *string `protobuf:"bytes,7,opt,name=handle" json:"handle,omitempty"`
@@ -1765,7 +1776,7 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	" \x03(\tR\x04asks\x12'\n" +
 	"\x0fidempotency_key\x18\v \x01(\tR\x0eidempotencyKey\x12\x1b\n" +
 	"\tclient_id\x18\f \x01(\tR\bclientId\x12\x17\n" +
-	"\adry_run\x18\r \x01(\bR\x06dryRun\"\x94\x05\n" +
+	"\adry_run\x18\r \x01(\bR\x06dryRun\"\xae\x05\n" +
 	"\x13PostMessageResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1793,7 +1804,8 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	"\adry_run\x18\x13 \x01(\bR\x06dryRun\x12\x1a\n" +
 	"\breplayed\x18\x14 \x01(\bR\breplayed\x12#\n" +
 	"\x03ask\x18\x15 \x01(\v2\x11.ant.v1.PostedAskR\x03ask\x12%\n" +
-	"\x04asks\x18\x16 \x03(\v2\x11.ant.v1.PostedAskR\x04asks\"\xb2\x03\n" +
+	"\x04asks\x18\x16 \x03(\v2\x11.ant.v1.PostedAskR\x04asks\x12\x18\n" +
+	"\ahandled\x18\x17 \x01(\bR\ahandled\"\xb2\x03\n" +
 	"\tPostedAsk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +

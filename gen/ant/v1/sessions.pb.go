@@ -418,7 +418,12 @@ type CreateSessionRequest struct {
 	// At most 4096 bytes.
 	RootDir string `protobuf:"bytes,5,opt,name=root_dir,json=rootDir" json:"root_dir,omitempty"`
 	// An object, or its JSON as a text; at most 64 KiB.
-	Meta          *structpb.Value `protobuf:"bytes,6,opt,name=meta" json:"meta,omitempty"`
+	Meta *structpb.Value `protobuf:"bytes,6,opt,name=meta" json:"meta,omitempty"`
+	// Terminals: run it at once. If it cannot be run, no session is created.
+	Start bool `protobuf:"varint,7,opt,name=start" json:"start,omitempty"`
+	// For start: 1 to 1000 each; both unset: 120 x 30.
+	Cols          *int32 `protobuf:"varint,8,opt,name=cols" json:"cols,omitempty"`
+	Rows          *int32 `protobuf:"varint,9,opt,name=rows" json:"rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +498,27 @@ func (x *CreateSessionRequest) GetMeta() *structpb.Value {
 		return x.Meta
 	}
 	return nil
+}
+
+func (x *CreateSessionRequest) GetStart() bool {
+	if x != nil {
+		return x.Start
+	}
+	return false
+}
+
+func (x *CreateSessionRequest) GetCols() int32 {
+	if x != nil && x.Cols != nil {
+		return *x.Cols
+	}
+	return 0
+}
+
+func (x *CreateSessionRequest) GetRows() int32 {
+	if x != nil && x.Rows != nil {
+		return *x.Rows
+	}
+	return 0
 }
 
 type GetSessionRequest struct {
@@ -1169,14 +1195,17 @@ const file_ant_v1_sessions_proto_rawDesc = "" +
 	"\x13ListSessionsRequest\"v\n" +
 	"\x14ListSessionsResponse\x12+\n" +
 	"\bsessions\x18\x01 \x03(\v2\x0f.ant.v1.SessionR\bsessions\x121\n" +
-	"\vrecoverable\x18\x02 \x03(\v2\x0f.ant.v1.SessionR\vrecoverable\"\xba\x01\n" +
+	"\vrecoverable\x18\x02 \x03(\v2\x0f.ant.v1.SessionR\vrecoverable\"\x86\x02\n" +
 	"\x14CreateSessionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
 	"\x03ttl\x18\x03 \x01(\tR\x03ttl\x12!\n" +
 	"\fworkspace_id\x18\x04 \x01(\tR\vworkspaceId\x12\x19\n" +
 	"\broot_dir\x18\x05 \x01(\tR\arootDir\x12*\n" +
-	"\x04meta\x18\x06 \x01(\v2\x16.google.protobuf.ValueR\x04meta\")\n" +
+	"\x04meta\x18\x06 \x01(\v2\x16.google.protobuf.ValueR\x04meta\x12\x14\n" +
+	"\x05start\x18\a \x01(\bR\x05start\x12\x19\n" +
+	"\x04cols\x18\b \x01(\x05B\x05\xaa\x01\x02\b\x01R\x04cols\x12\x19\n" +
+	"\x04rows\x18\t \x01(\x05B\x05\xaa\x01\x02\b\x01R\x04rows\")\n" +
 	"\x11GetSessionRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\"\x89\x03\n" +
 	"\x14UpdateSessionRequest\x12\x14\n" +

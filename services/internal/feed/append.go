@@ -51,7 +51,8 @@ func bare(e *antv1.Event) *antv1.Event {
 // ephemeral says whether an event is never kept.
 func ephemeral(e *antv1.Event) bool {
 	switch e.Event.(type) {
-	case *antv1.Event_Ready, *antv1.Event_Resync, *antv1.Event_Typing, *antv1.Event_PresenceChanged:
+	case *antv1.Event_Ready, *antv1.Event_Resync, *antv1.Event_Typing, *antv1.Event_PresenceChanged, *antv1.Event_SessionHealth,
+		*antv1.Event_AgentStatusUpdated, *antv1.Event_SessionIdleAttention, *antv1.Event_SessionStallDetected:
 		return true
 	}
 	return false

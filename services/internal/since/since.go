@@ -1,4 +1,5 @@
-package evidence
+// Package since reads from when somebody wants to know.
+package since
 
 import (
 	"math"
@@ -7,8 +8,8 @@ import (
 	"time"
 )
 
-// lastHour is what is shown if nobody says from when.
-const lastHour = time.Hour
+// LastHour is what is shown if nobody says from when.
+const LastHour = time.Hour
 
 var (
 	spans  = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
@@ -18,9 +19,9 @@ var (
 
 var timeLayouts = []string{time.RFC3339, time.DateTime, "2006-01-02T15:04:05", time.DateOnly} // fractions are read wherever seconds are
 
-// parseSince reads a span until now, milliseconds since 1970, or a time, which is
+// Parse reads a span until now, milliseconds since 1970, or a time, which is
 // UTC unless it says otherwise. It returns milliseconds since 1970, 0 or more.
-func parseSince(s string, now time.Time) (ms int64, ok bool) {
+func Parse(s string, now time.Time) (ms int64, ok bool) {
 	if m := spanIn.FindStringSubmatch(s); m != nil {
 		n, err := strconv.ParseInt(m[1], 10, 64)
 		unit := spans[m[2]].Milliseconds()
