@@ -26,6 +26,7 @@ import (
 	"anthill/gateway/docs"
 	"anthill/gateway/edge"
 	"anthill/gateway/listen"
+	"anthill/gateway/mcp"
 )
 
 // maxMessage bounds one gRPC message; REST bodies are bounded by the edge.
@@ -44,6 +45,7 @@ type Options struct {
 	Codec    encoding.CodecV2 // of the native server
 	// RelaySecret is what EventsService.Relay asks for.
 	RelaySecret string
+	Version     string // of the program, for clients that ask
 
 	Listeners      []net.Listener // New owns them
 	TLS            *tls.Config    // as listen.TLS makes it; nil: the port speaks plain
@@ -106,7 +108,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{cancel: cancel, rooms: rooms, health: health.NewServer(),
 		port: listen.Split(listen.Options{Logger: o.Log}, listeners...),
-		http: edge.NewHTTPServer(policy.Middleware(route(pages, launch(channel), cowork, rooms)), base, o.Log),
+		http: edge.NewHTTPServer(policy.Middleware(route(pages, launch(channel), mcp.New(base, mcp.Options{Channel: channel, Version: o.Version, Log: o.Log}), cowork, rooms)), base, o.Log),
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(policy.UnaryInterceptor(), o.Unary),
 			grpc.ChainStreamInterceptor(policy.StreamInterceptor(), endWith(base), o.Stream),
@@ -126,14 +128,17 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// route tells the description of the API, launch links and the two dialects apart.
-func route(pages, launch, cowork, rooms http.Handler) http.Handler {
+// route tells the description of the API, launch links, the tools for agents and
+// the two dialects apart.
+func route(pages, launch, tools, cowork, rooms http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.EscapedPath(); {
 		case p == docs.DocumentPath || p == docs.PagePath:
 			pages.ServeHTTP(w, r)
 		case p == launchPath:
 			launch.ServeHTTP(w, r)
+		case p == mcp.Path:
+			tools.ServeHTTP(w, r)
 		case ant.Owns(p):
 			rooms.ServeHTTP(w, r)
 		default:
@@ -144,11 +149,14 @@ func route(pages, launch, cowork, rooms http.Handler) http.Handler {
 
 // deny refuses in the dialect of the path.
 func deny(w http.ResponseWriter, r *http.Request, code int, message string) {
-	if ant.Owns(r.URL.EscapedPath()) {
+	switch p := r.URL.EscapedPath(); {
+	case p == mcp.Path:
+		mcp.Deny(w, r, code, message)
+	case ant.Owns(p):
 		ant.Deny(w, r, code, message)
-		return
+	default:
+		anton.Deny(w, r, code, message)
 	}
-	anton.Deny(w, r, code, message)
 }
 
 // Serve blocks until Shutdown, or until a listener fails.

@@ -25,6 +25,7 @@ var engines = map[string][]string{
 	"documents": {},
 	"agent":     {"store", "events", "fault", "dial", "workspace", "agent"},
 	"kernel":    {"fault", "kernel"},
+	"mcp":       {"agent", "dial", "workspace"},
 	"workspace": {"fault", "workspace"},
 	"terminal":  {"store", "events", "fault", "terminal"},
 	"wire":      {"fault"},

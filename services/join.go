@@ -25,6 +25,7 @@ import (
 	"anthill/services/internal/agent/wire"
 	"anthill/services/internal/dial"
 	"anthill/services/internal/fault"
+	"anthill/services/internal/mcp"
 	"anthill/services/internal/store"
 	"anthill/services/memory"
 	"anthill/services/projects"
@@ -34,11 +35,12 @@ import (
 
 // projectsFor shows projects to the conversations.
 type projectsFor struct {
-	room   *projects.Room
-	pads   *scratchpads.Room
-	memory *memory.Room
-	web    []agent.Tool
-	log    *slog.Logger
+	room    *projects.Room
+	pads    *scratchpads.Room
+	memory  *memory.Room
+	servers *mcp.Engine
+	web     []agent.Tool
+	log     *slog.Logger
 }
 
 // ByName implements conversations.Projects.

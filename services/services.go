@@ -147,7 +147,9 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	}
 	s.closeFirst("scratchpads", s.scratchpads.Close)
 	s.memory = openMemory(c, main, s.projects, s.settings)
-	around := projectsFor{room: s.projects, pads: s.scratchpads, memory: s.memory, web: web.Tools(dial.Policy{Own: s.own.has}), log: c.Log}
+	servers := newServers(c, s.settings, outgoing)
+	s.closeFirst("servers for tools", servers.Close)
+	around := projectsFor{room: s.projects, pads: s.scratchpads, memory: s.memory, servers: servers, web: web.Tools(dial.Policy{Own: s.own.has}), log: c.Log}
 	if s.conversations, err = conversations.Open(ctx, conversations.Options{Main: main, Bulk: bulk,
 		Projects: around, Attachments: around, Dependents: around, Memory: lessonsFor{s.memory}, Model: models.choose,
 		Now: time.Now, NewID: newID, Log: c.Log}); err != nil {
@@ -181,11 +183,13 @@ func Open(ctx context.Context, c Config) (_ *Services, err error) {
 	s.backup = backup.Open(backup.Options{Main: main, Bulk: bulk, Home: c.Home, ProjectsDir: c.ProjectsDir,
 		Version: c.Version, Now: time.Now, Log: c.Log})
 	s.closeFirst("backup", s.backup.Close)
-	s.projects.Join(projectParts{s.conversations, s.scratchpads})
+	s.projects.Join(projectParts{s.conversations, s.scratchpads, servers})
 	s.sessions.Join(sessionParts{s.terminals, s.agents, s.rooms, s.files, s.tasks, s.evidence, s.identity, s.access}, focus{s.rooms})
 	s.settings.Join(s.conversations)
 	s.settings.JoinPads(s.scratchpads)
+	s.settings.JoinServers(serversFor{servers, s.projects, s.conversations})
 	s.terminals.JoinWatcher(s.agents)
+	s.rooms.JoinCoworkers(coworkersFor{room: s.conversations, projects: s.projects, log: c.Log})
 	return s, s.joinAgents(ctx)
 }
 

@@ -9,6 +9,7 @@ import (
 	"anthill/services/conversations"
 	"anthill/services/internal/agent"
 	"anthill/services/internal/agent/files"
+	"anthill/services/internal/mcp"
 	"anthill/services/internal/workspace"
 	"anthill/services/memory"
 	"anthill/services/projects"
@@ -30,8 +31,9 @@ func (p projectsFor) Open(ctx context.Context, o conversations.Opening) (convers
 	if known := p.remembered(ctx, o.ProjectID); known != "" {
 		w.Instructions = strings.TrimSpace(w.Instructions + "\n\n" + known)
 	}
+	servers := p.elsewhere(ctx, folder, o, &w)
 	if o.ConversationID == "" { // nothing of the turn is kept: nowhere to keep a pad or to credit an artifact to
-		return w, func() { p.closeFolder(folder, o.ProjectID) }, nil
+		return w, func() { servers.Close(); p.closeFolder(folder, o.ProjectID) }, nil
 	}
 	w.Tools = append(w.Tools, p.pads.Tool(scratchpads.ToolOptions{ProjectID: o.ProjectID, ConversationID: o.ConversationID,
 		Pictures: true})) // a model that cannot see is asked without
@@ -41,6 +43,7 @@ func (p projectsFor) Open(ctx context.Context, o conversations.Opening) (convers
 		p.log.Warn("artifacts cannot be looked at", "project", o.ProjectID, "error", err)
 	}
 	return w, func() {
+		servers.Close()
 		if finish != nil {
 			turn := projects.ArtifactTurn{Conversation: o.ConversationID, Title: o.Title, Index: o.Turn, Summary: o.Question}
 			// Also when the turn was stopped: what it made is there.
@@ -50,6 +53,16 @@ func (p projectsFor) Open(ctx context.Context, o conversations.Opening) (convers
 		}
 		p.closeFolder(folder, o.ProjectID)
 	}, nil
+}
+
+// elsewhere adds what the servers of the project's file offer.
+func (p projectsFor) elsewhere(ctx context.Context, folder *workspace.Folder, o conversations.Opening, w *conversations.Workspace) *mcp.Lease {
+	if o.Bare {
+		return &mcp.Lease{}
+	}
+	lease := p.servers.Open(ctx, mcp.Project{ID: o.ProjectID, Folder: folder}, o.MCP)
+	w.Tools, w.Secrets = append(w.Tools, lease.Tools...), lease.Secrets
+	return lease
 }
 
 // instructions are the project's own. A turn can do without; the log has the

@@ -28,10 +28,12 @@ func newRoot() *cobra.Command {
 	v := viper.New()
 	root := &cobra.Command{
 		Use:   "anthill",
-		Short: "A local agent server: OpenAI Responses, projects and conversations on one port",
-		Long: `anthill serves an agent on one port of this machine: an OpenAI-compatible
-Responses API with projects and conversations, over REST, server-sent events
-and gRPC. Everything is kept in one data directory and survives a crash.
+		Short: "An agent, and rooms where people and agents work, on one port of this machine",
+		Long: `anthill serves two things on one port of this machine: an agent, by an
+OpenAI-compatible Responses API with projects and conversations; and rooms in
+which people and agent CLIs work together, with their terminals. Both are there
+over REST, server-sent events, WebSocket and gRPC. Everything is kept in one
+data directory and survives a crash.
 
 Start it with "anthill serve", then ask it something with "anthill ask".
 Without a model it answers from its built-in offline provider; "anthill
@@ -49,7 +51,7 @@ configure" chooses one, and "anthill doctor" says what is missing.`,
 	})
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Use it:"}, &cobra.Group{ID: "set", Title: "Set it up:"}, &cobra.Group{ID: "keep", Title: "Keep what it holds:"})
 	for group, list := range map[string][]*cobra.Command{
-		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v), newAttach(v), newFiles(v), newTasks(v)},
+		"use":  {newServe(v), newAsk(v), newLink(v), newInvite(v), newRooms(v), newPost(v), newTail(v), newAttach(v), newFiles(v), newTasks(v), newMCP(v)},
 		"set":  {newConfigure(v), newDoctor(v), newConfig(v)},
 		"keep": {newBackup(v), newRestore(v), newExport(v)},
 	} {

@@ -87,7 +87,7 @@ func serve(ctx context.Context, cfg config, out, errs io.Writer) (err error) {
 	}
 	srv, err := gateway.New(gateway.Options{
 		Register: svc.Register, Unary: svc.Unary(), Stream: svc.Stream(), Codec: services.Codec(), RelaySecret: svc.RelaySecret(), Listeners: listeners,
-		TLS: secure, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
+		Version: buildVersion(), TLS: secure, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
 		BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies, Log: log,
 	})
 	if err != nil {

@@ -110,6 +110,9 @@ func New(ctx context.Context, o Options) (*Handler, error) {
 			return antonv1.RegisterSkillsServiceHandlerClient(ctx, m, h.skills)
 		},
 		func(ctx context.Context, m *runtime.ServeMux) error {
+			return antonv1.RegisterMcpServiceHandlerClient(ctx, m, antonv1.NewMcpServiceClient(o.Channel))
+		},
+		func(ctx context.Context, m *runtime.ServeMux) error {
 			return antonv1.RegisterAccessServiceHandlerClient(ctx, m, h.access)
 		},
 	}

@@ -26,6 +26,12 @@ type wireConversation struct {
 	Queued      int32             `json:"queued"`
 	ForkedFrom  *wireForkOrigin   `json:"forked_from"`
 	Ephemeral   bool              `json:"ephemeral"`
+	MCP         *wireMCP          `json:"mcp"`
+}
+
+type wireMCP struct {
+	Allow []string `json:"allow"`
+	Deny  []string `json:"deny"`
 }
 
 type wireForkOrigin struct {
@@ -107,6 +113,9 @@ func viewConversation(c *antonv1.Conversation) wireConversation {
 		Muted: []wireConnection{}, Running: c.Running, Metadata: c.Metadata, Queued: c.Queued, Ephemeral: c.Ephemeral}
 	if f := c.ForkedFrom; f != nil {
 		v.ForkedFrom = &wireForkOrigin{ConversationID: f.ConversationId, Turn: f.Turn, TurnID: f.TurnId}
+	}
+	if c.Mcp != nil {
+		v.MCP = &wireMCP{Allow: append([]string{}, c.Mcp.Allow...), Deny: append([]string{}, c.Mcp.Deny...)}
 	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}

@@ -167,8 +167,8 @@ func within(asked *int32, otherwise, most int32, field string) (int32, error) {
 
 var handlePattern = regexp.MustCompile(`^@?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// reserved handles mean nobody in particular, or the server.
-var reserved = []string{"@everyone", "@all", "@here", "@channel", "@system"}
+// reserved handles mean nobody in particular, the server, or the coworker of every room.
+var reserved = []string{"@everyone", "@all", "@here", "@channel", "@system", "@anton"}
 
 // handleOf writes a handle with its @.
 func handleOf(name string) (string, error) {

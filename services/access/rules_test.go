@@ -13,9 +13,10 @@ import (
 // by service, where guests call it is decided by method.
 var forAdmins = map[string]bool{
 	"anton.v1.ArtifactsService": true, "anton.v1.AttachmentsService": true, "anton.v1.BackupService": true,
-	"anton.v1.ConversationsService": true, "anton.v1.ModelsService": true, "anton.v1.ProjectFilesService": true,
-	"anton.v1.ProjectsService": true, "anton.v1.ResponsesService": true, "anton.v1.ScratchpadsService": true,
-	"anton.v1.SettingsService": true, "anton.v1.SearchService": true,
+	"anton.v1.ConversationsService": true, "anton.v1.McpService": true, "anton.v1.MemoryService": true, "anton.v1.ModelsService": true,
+	"anton.v1.ProjectFilesService": true, "anton.v1.ProjectsService": true, "anton.v1.ResponsesService": true,
+	"anton.v1.ScratchpadsService": true, "anton.v1.SettingsService": true, "anton.v1.SearchService": true,
+	"anton.v1.SkillsService": true,
 }
 
 func methods(t *testing.T) map[string]protoreflect.MethodDescriptor {

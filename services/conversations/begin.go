@@ -54,6 +54,8 @@ type asked struct {
 	attachments  []string    // ids
 	whenBusy     string      // reject, queue or steer; empty is reject
 	entry        *queued     // of a request that has waited; nil for others
+	id           string      // of the turn, without its prefix; empty: mint one
+	unattended   bool        // nobody is there whom the agent could ask
 	request      *antonv1.CreateResponseRequest
 }
 
@@ -242,7 +244,10 @@ func (r *Room) begin(ctx context.Context, a *asked) (*turn, error) {
 // reserve takes a place among the running turns. The turn is known as live
 // before it is stored, so nobody can take it for one that a crash left.
 func (r *Room) reserve(a *asked, m Model) (*turn, context.Context, error) {
-	id := r.opt.NewID("")
+	id := a.id
+	if id == "" {
+		id = r.opt.NewID("")
+	}
 	if a.entry != nil {
 		id = strings.TrimPrefix(a.entry.ID, queuePrefix)
 	}

@@ -12,6 +12,7 @@ import (
 
 	antonv1 "anthill/gen/anton/v1"
 	"anthill/services/internal/fault"
+	"anthill/services/internal/mcp"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
 )
@@ -66,6 +67,9 @@ func (r *Room) view(rd store.Reader, c *conversation) (*antonv1.Conversation, er
 		Queued: int32(c.Queued), Ephemeral: r.opt.Ephemeral}
 	if f := c.Forked; f != nil {
 		v.ForkedFrom = &antonv1.ForkOrigin{ConversationId: f.ConvID, Turn: int32(f.Turn), TurnId: f.TurnID}
+	}
+	if len(c.MCP.Allow)+len(c.MCP.Deny) > 0 {
+		v.Mcp = &antonv1.McpRule{Allow: c.MCP.Allow, Deny: c.MCP.Deny}
 	}
 	for _, m := range c.Muted {
 		v.DisabledConnections = append(v.DisabledConnections, &antonv1.Connection{Engine: m.Engine, Name: m.Name})
@@ -154,10 +158,13 @@ func (r *Room) GetConversation(ctx context.Context, q *antonv1.GetConversationRe
 
 // UpdateConversation implements antonv1.ConversationsServiceServer.
 func (r *Room) UpdateConversation(ctx context.Context, q *antonv1.UpdateConversationRequest) (*antonv1.Conversation, error) {
-	if q.Title == nil && q.Project == nil && q.DisabledConnections == nil {
+	if q.Title == nil && q.Project == nil && q.DisabledConnections == nil && q.Mcp == nil {
 		return nil, fault.New(fault.Invalid, "NOTHING_TO_UPDATE", "No valid fields to update")
 	}
 	muted, err := mutedFrom(q.DisabledConnections)
+	if err == nil {
+		err = checkMCP(q.Mcp)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +196,9 @@ func (r *Room) UpdateConversation(ctx context.Context, q *antonv1.UpdateConversa
 		}
 		if q.DisabledConnections != nil {
 			c.Muted = muted
+		}
+		if q.Mcp != nil {
+			c.MCP = mcp.Rule{Allow: q.Mcp.Allow, Deny: q.Mcp.Deny}
 		}
 		changed(tx, c.ID)
 		if err := conversations.Put(tx, c); err != nil {

@@ -123,7 +123,7 @@ func (r *Room) fork(ctx context.Context, last *turnRecord, to *Room) (id string,
 				return err
 			}
 			return conversations.Put(tx, &conversation{ID: id, Key: newKey, ProjectID: c.ProjectID, Title: c.Title,
-				Preview: c.Preview, Created: r.now(), Updated: r.now(), Activity: c.Activity, Muted: c.Muted,
+				Preview: c.Preview, Created: r.now(), Updated: r.now(), Activity: c.Activity, Muted: c.Muted, MCP: c.MCP,
 				Metadata: c.Metadata, Copied: true, Forked: &forkOrigin{ConvID: c.ID, Turn: len(recs) - 1, TurnID: last.ID}})
 		})
 	})

@@ -53,6 +53,8 @@ type queued struct {
 	Text    string `json:"text"`
 	Created int64  `json:"created"` // ms
 	Once    string `json:"once,omitempty"`
+
+	Unattended bool `json:"unattended,omitempty"` // as in asked
 }
 
 func (e *queued) turnID() string { return turnPrefix + strings.TrimPrefix(e.ID, queuePrefix) }
@@ -137,7 +139,7 @@ func (r *Room) enqueue(ctx context.Context, a *asked, rec *turnRecord) error {
 		return fmt.Errorf("encode the request: %w", err)
 	}
 	e := &queued{ID: queuePrefix + strings.TrimPrefix(rec.ID, turnPrefix), ConvID: rec.ConvID, Steer: a.whenBusy == whenSteer,
-		Text: clip(saidBy(a.messages), queuedText), Created: r.now()}
+		Text: clip(saidBy(a.messages), queuedText), Created: r.now(), Unattended: a.unattended}
 	if a.once != nil {
 		e.Once = a.once.Key
 	}

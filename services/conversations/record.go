@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"anthill/services/internal/agent"
+	"anthill/services/internal/mcp"
 	"anthill/services/internal/store"
 	"anthill/services/internal/store/key"
 )
@@ -35,6 +36,7 @@ type conversation struct {
 	Copied   bool              `json:"copied,omitempty"` // a copy under way: not there for anyone yet
 	Forked   *forkOrigin       `json:"forked,omitempty"` // of a copy
 	Queued   int               `json:"queued,omitempty"` // requests that wait
+	MCP      mcp.Rule          `json:"mcp,omitzero"`
 }
 
 // forkOrigin is where a copy leaves its original.

@@ -20,6 +20,7 @@ import (
 	antonv1 "anthill/gen/anton/v1"
 	"anthill/services/internal/agent"
 	"anthill/services/internal/fault"
+	"anthill/services/internal/mcp"
 	"anthill/services/internal/store"
 )
 
@@ -46,6 +47,8 @@ type Opening struct {
 	Title          string // of the conversation
 	Turn           int    // 0-based place of the turn in it
 	Question       string // what was asked
+	Bare           bool   // the turn gets none of the tools
+	MCP            mcp.Rule
 }
 
 // Attachments hands over the files that a request names.
@@ -90,7 +93,8 @@ type Learned struct {
 // Workspace is what a turn can reach of its project.
 type Workspace struct {
 	Tools        []agent.Tool
-	Instructions string // the project's own, for the system prompt
+	Instructions string   // the project's own, for the system prompt
+	Secrets      []string // of the project: no model sees them, whatever tool shows them
 }
 
 // Model is who answers a turn.

@@ -55,6 +55,8 @@ const scratchpadTool = "scratchpad"
 // family is the kind of thoughts that a tool has, from the contract's names.
 func family(tool string) string {
 	switch {
+	case strings.HasPrefix(tool, "mcp__"): // a server elsewhere may name its tools as it likes
+		return ""
 	case tool == scratchpadTool, tool == "memorize":
 		return "thought." + tool
 	case strings.Contains(tool, "recall"):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,11 +75,14 @@ func (r *Room) ask(ctx context.Context, rec *recorder, a *asked, m Model) (agent
 		return agent.Outcome{}, err
 	}
 	defer done()
+	if a.unattended {
+		w.Tools = slices.DeleteFunc(w.Tools, func(t agent.Tool) bool { return t.Spec().Name == agent.AskTool })
+	}
 	short, err := r.compactionOf(ctx, rec.rec, a, m)
 	if err != nil {
 		return agent.Outcome{}, err
 	}
-	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: m.Secrets, Limits: m.Limits, Log: r.opt.Log,
+	run := agent.Options{Provider: m.Provider, History: messages, Tools: w.Tools, Secrets: slices.Concat(m.Secrets, w.Secrets), Limits: m.Limits, Log: r.opt.Log,
 		Compaction: short, Verify: m.Verify && !bare(a.options),
 		Request: agent.Request{Model: m.Name, MaxTokens: m.MaxTokens, System: systemPrompt(basePrompt, w.Instructions, a.instructions),
 			Temperature: a.temperature, TopP: a.topP}}
@@ -122,7 +126,7 @@ func (r *Room) messagesUpTo(ctx context.Context, convKey string, ordinal uint64)
 // workspace opens the folder of a turn's project: of its conversation, or of the
 // project that was named if there is none.
 func (r *Room) workspace(ctx context.Context, rec *turnRecord, a *asked) (w Workspace, done func(), err error) {
-	o := Opening{Question: a.question}
+	o := Opening{Question: a.question, Bare: bare(a.options)}
 	err = r.opt.Main.View(ctx, func(rd store.Reader) error {
 		c, err := conversationByID(rd, rec.ConvID)
 		if err != nil {
@@ -130,6 +134,7 @@ func (r *Room) workspace(ctx context.Context, rec *turnRecord, a *asked) (w Work
 		}
 		if c != nil {
 			o.ProjectID, o.ConversationID, o.TurnID, o.Title, o.Turn = c.ProjectID, c.ID, rec.ID, c.Title, c.Turns-1
+			o.MCP = c.MCP
 			return nil
 		}
 		p, err := r.opt.Projects.ByName(rd, a.project)

@@ -318,6 +318,6 @@ func (r *Room) askedBy(ctx context.Context, e *queued) (*asked, error) {
 	if a.after == nil {
 		a.convID = e.ConvID
 	}
-	a.entry, a.once = e, nil
+	a.entry, a.once, a.unattended = e, nil, e.Unattended
 	return a, nil
 }

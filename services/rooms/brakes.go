@@ -101,8 +101,9 @@ func (b *brakes) remember(agent string, now, cooldown int64) {
 	b.Last = last
 }
 
-func (b *brakes) view(now int64) *antv1.RoomSettings {
-	return &antv1.RoomSettings{
+func (st *roomState) settings(now int64) *antv1.RoomSettings {
+	b := &st.Brakes
+	return &antv1.RoomSettings{CoworkerForGuests: st.CoworkerForGuests,
 		MaxHops: int32(setting(b.MaxHops, hopsDefault)), AgentCooldownMs: int32(setting(b.Cooldown, 0)),
 		AgentRatePerMinute: int32(setting(b.Rate, rateDefault)),
 		Hops:               int32(b.Hops), RateUsed: int32(b.used(now)), Held: int32(b.Held),
@@ -121,7 +122,7 @@ func (r *Room) GetRoomSettings(ctx context.Context, q *antv1.GetRoomSettingsRequ
 		if err != nil {
 			return err
 		}
-		v = st.Brakes.view(r.opt.Now().UnixMilli())
+		v = st.settings(r.opt.Now().UnixMilli())
 		return nil
 	})
 	return v, err
@@ -149,9 +150,9 @@ func (r *Room) UpdateRoomSettings(ctx context.Context, q *antv1.UpdateRoomSettin
 			return nil, fault.BadField("value_error", fmt.Sprintf("%s is from 0 to %d", f.name, f.most), f.name)
 		}
 	}
-	if given == 0 {
+	if given == 0 && q.CoworkerForGuests == nil {
 		return nil, fault.New(fault.Invalid, "NOTHING_TO_UPDATE",
-			"one of max_hops, agent_cooldown_ms and agent_rate_per_minute is required")
+			"one of max_hops, agent_cooldown_ms, agent_rate_per_minute and coworker_for_guests is required")
 	}
 	var v *antv1.RoomSettings
 	err := r.opt.Main.Update(ctx, func(tx store.Tx) error {
@@ -169,7 +170,10 @@ func (r *Room) UpdateRoomSettings(ctx context.Context, q *antv1.UpdateRoomSettin
 				f.set(&st.Brakes, &n)
 			}
 		}
-		v = st.Brakes.view(r.opt.Now().UnixMilli())
+		if q.CoworkerForGuests != nil {
+			st.CoworkerForGuests = *q.CoworkerForGuests
+		}
+		v = st.settings(r.opt.Now().UnixMilli())
 		return save(tx, stateKey(s.ID), st)
 	})
 	return v, err

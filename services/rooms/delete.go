@@ -27,6 +27,9 @@ func (r *Room) DeleteSession(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	if err := r.deleteErrands(ctx, id); err != nil {
+		return err
+	}
 	if err := r.deleteAsks(ctx, id); err != nil {
 		return err
 	}

@@ -108,12 +108,19 @@ func countKey(terminal string) key.Key { return key.Of("ant_owed_count").Str(ter
 
 // owe stores what a message's targets are to get, and the records of those that
 // are done with already.
-func (r *Room) owe(tx store.Tx, p *posted, plan []step, d *draft) error {
-	p.deliveries, p.waking = nil, nil
+func (r *Room) owe(tx store.Tx, p *posted, plan []step, d *draft, from speaker) error {
+	p.deliveries, p.waking, p.asksOne = nil, nil, false
 	for _, s := range plan {
 		t := s.delivery(d.now, r.opt.Retain)
 		full := false
 		var err error
+		if s.adapter == viaCoworker && s.state == statePlanned {
+			if err := r.oweCoworker(tx, p, &t, from); err != nil {
+				return err
+			}
+			p.deliveries = append(p.deliveries, t)
+			continue
+		}
 		switch s.state {
 		case stateQueued:
 			full, err = enqueueFocus(tx, p.m, s.session.ID)
@@ -433,7 +440,7 @@ func (r *Room) recordAttempt(tx store.Tx, o *owed, end outcome) error {
 		return err
 	}
 	if d.Delivered {
-		if _, _, err := r.noteRead(tx, m, reading{Reader: o.Terminal, Session: true}); err != nil {
+		if _, _, err := r.noteRead(tx, m, reading{Reader: o.Terminal, Session: o.Adapter != viaCoworker}); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,7 @@ type draft struct {
 	chance   string // of its id
 	body     string // id of its content in the bulk store; empty: the row has it
 	now      time.Time
+	errand   *errand // that it is the coworker's answer to; nil: it is no answer
 }
 
 // metaFlags are what routing reads of a message's metadata.

@@ -55,6 +55,12 @@ func (r *Room) AddParticipant(ctx context.Context, q *antv1.AddParticipantReques
 	}
 	var out *antv1.Participant
 	err := r.opt.Main.Update(ctx, func(tx store.Tx) error {
+		if room, err := r.meansCoworker(tx, q.RoomId, q.SessionId, q.Handle); err != nil || room != nil {
+			if err == nil {
+				out, err = r.welcome(tx, room, q)
+			}
+			return err
+		}
 		room, s, m, err := r.memberFor(tx, q.RoomId, q.SessionId, q.Handle)
 		if err != nil {
 			return err
@@ -153,6 +159,13 @@ func (r *Room) RemoveParticipant(ctx context.Context, q *antv1.RemoveParticipant
 	out := &antv1.RemoveParticipantResponse{Ok: true}
 	err := r.opt.Main.Update(ctx, func(tx store.Tx) error {
 		out.Removed = false
+		if room, err := r.meansCoworker(tx, q.RoomId, q.SessionId, q.Handle); err != nil || room != nil {
+			if err == nil {
+				out.Id = coworkerHandle
+				out.Removed, err = r.dismiss(tx, room.ID)
+			}
+			return err
+		}
 		room, s, m, err := r.memberFor(tx, q.RoomId, q.SessionId, q.Handle)
 		if err != nil {
 			return err
@@ -197,6 +210,9 @@ func (r *Room) ListParticipants(ctx context.Context, q *antv1.ListParticipantsRe
 		counts := truth(q.IncludeCounts)
 		hidden, err := r.listMembers(rd, room.ID, counts, out)
 		if err != nil {
+			return err
+		}
+		if err := r.listCoworker(rd, room, counts, hidden, out); err != nil {
 			return err
 		}
 		none := len(out.All) == 0

@@ -24,6 +24,7 @@ type posted struct {
 	asks       *askSet  // what it asks; nil: nothing
 	untold     bool     // they are to be told of behind it
 	bypassed   bool     // it got past somebody's focus
+	asksOne    bool     // the coworker is to answer it
 	waking     []string // terminals that are owed something and are live
 }
 
@@ -89,6 +90,9 @@ func (r *Room) post(ctx context.Context, d *draft) (*posted, error) {
 			r.Wake() // it is stored; the room tells of it by itself
 		}
 	}
+	if p.asksOne {
+		r.handOverSoon(p.m.Room)
+	}
 	if len(p.waking) > 0 {
 		return p, r.deliverNow(ctx, p)
 	}
@@ -127,6 +131,11 @@ func (r *Room) store(tx store.Tx, d *draft) (*posted, error) {
 			return &posted{m: m, first: used.First, deliveries: list, asks: set, replayed: true}, err
 		}
 	}
+	if d.errand != nil {
+		if err := r.finish(tx, d.errand); err != nil {
+			return nil, err
+		}
+	}
 	st, err := loadState(tx, room.ID)
 	if err != nil {
 		return nil, err
@@ -142,7 +151,7 @@ func (r *Room) store(tx store.Tx, d *draft) (*posted, error) {
 	if p.asks, p.untold, err = r.putAsks(tx, m, d, len(plan)); err != nil {
 		return nil, err
 	}
-	if err := r.owe(tx, p, plan, d); err != nil {
+	if err := r.owe(tx, p, plan, d, from); err != nil {
 		return nil, err
 	}
 	if err := putMessage(tx, m); err != nil {
@@ -188,9 +197,12 @@ func (r *Room) plan(rd store.Reader, room *Session, st *roomState, d *draft) (*p
 	if err != nil {
 		return nil, from, nil, err
 	}
+	replyTo := d.replyTo
 	if d.replyTo != "" {
 		if m, err := loadMessage(rd, room.ID, d.replyTo); err != nil {
 			return nil, from, nil, err
+		} else if m == nil && d.errand != nil {
+			replyTo = "" // what was asked is deleted by now
 		} else if m == nil {
 			return nil, from, nil, fault.New(fault.Invalid, "BAD_REPLY_TO", "reply_to must reference a message in this session")
 		}
@@ -199,7 +211,7 @@ func (r *Room) plan(rd store.Reader, room *Session, st *roomState, d *draft) (*p
 	st.LastAt = max(st.LastAt, d.now.UnixNano())
 	m := &message{Room: room.ID, Seq: st.LastSeq, At: st.LastAt, Size: len(d.content),
 		ID: makeID(d.chance, room.ID, st.LastSeq), Role: d.role, Content: d.content, Format: d.format,
-		Sender: d.sender, Session: from.id(), Target: d.target, ReplyTo: d.replyTo, Type: d.msgType, Meta: d.meta, Body: d.body}
+		Sender: d.sender, Session: from.id(), Target: d.target, ReplyTo: replyTo, Type: d.msgType, Meta: d.meta, Body: d.body}
 	if d.body != "" {
 		m.Content = ""
 	}
@@ -241,6 +253,8 @@ func (r *Room) steps(st *roomState, who *poster, targets []target, d *draft, fro
 		switch {
 		case t.silent:
 			s.state = stateDelivered
+		case t.forbidden && t.adapter == viaCoworker:
+			s.state, s.reason, s.words = stateHeld, "COWORKER_GUEST", "not asked: this room does not let guests ask "+coworkerHandle
 		case t.forbidden:
 			s.state, s.reason, s.words = stateHeld, "TERMINAL_SCOPE", "not typed: your token does not let you type into terminals"
 		case t.busy:
@@ -253,6 +267,8 @@ func (r *Room) steps(st *roomState, who *poster, targets []target, d *draft, fro
 			if d.flags.urgent {
 				s.words = "queued all the same: three urgent messages within ten minutes are the most that get past focus"
 			}
+		case t.adapter == viaCoworker:
+			s.state = statePlanned
 		case !r.live(t.session.ID):
 			s.state, s.reason = stateRetained, "TERMINAL_NOT_LIVE"
 			s.words = "the terminal is not live: the message is kept for it until " + wire.Time(d.now.Add(r.opt.Retain).UnixNano())

@@ -172,14 +172,24 @@ func (r *Room) SetPresence(ctx context.Context, q *antv1.SetPresenceRequest) (*a
 // GetPresence implements antv1.ParticipantsServiceServer.
 func (r *Room) GetPresence(ctx context.Context, q *antv1.GetPresenceRequest) (*antv1.GetPresenceResponse, error) {
 	var room *Session
+	works := false
 	err := r.opt.Main.View(ctx, func(rd store.Reader) (err error) {
-		room, err = r.readable(rd, q.SessionId)
+		if room, err = r.readable(rd, q.SessionId); err != nil {
+			return err
+		}
+		c, err := load[coworker](rd, coworkerKey(room.ID))
+		works = r.coworkerWorks(c)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &antv1.GetPresenceResponse{Presence: r.present.of(room.ID, r.opt.Now())}, nil
+	now := r.opt.Now()
+	all := r.present.of(room.ID, now)
+	if works {
+		all[coworkerHandle] = &antv1.Presence{LastSeen: float64(now.UnixMilli()), Status: "active"}
+	}
+	return &antv1.GetPresenceResponse{Presence: all}, nil
 }
 
 // SetTyping implements antv1.ParticipantsServiceServer.

@@ -127,6 +127,8 @@ type roomState struct {
 
 	Brakes brakes `json:"brakes"`
 
+	CoworkerForGuests bool `json:"coworker_for_guests,omitempty"`
+
 	OnceFirst uint64 `json:"once_first,omitempty"` // oldest idempotency key kept
 	OnceNext  uint64 `json:"once_next,omitempty"`
 }

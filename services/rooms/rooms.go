@@ -3,10 +3,11 @@
 // rooms are linked.
 //
 // Calls enter by its gRPC services. A message is one transaction: its row,
-// its event, its sender, what is owed to terminals, all or nothing. What a
-// terminal is owed is kept until it was delivered or has expired; the room tries
-// again by itself, also after a restart. The room never speaks to a terminal
-// inside a transaction, and never says "delivered" before somebody took it.
+// its event, its sender, what is owed to terminals and the coworker, all or nothing.
+// What a terminal is owed is kept until it was delivered or has expired, what the
+// coworker is asked until it was answered; the room tries again by itself, also after
+// a restart. The room never speaks to either inside a transaction, and never says
+// "delivered" before somebody took it.
 package rooms
 
 import (
@@ -109,6 +110,7 @@ type Room struct {
 	terminals atomic.Pointer[Terminals] // nil: there are none
 	announcer atomic.Pointer[Announcer] // nil: nobody listens
 	answers   atomic.Pointer[Answers]   // nil: no agent asks anything
+	coworkers atomic.Pointer[Coworkers] // nil: there are none
 	present   presence
 	lines     lines // one delivery at a time for each terminal
 
@@ -120,9 +122,9 @@ type Room struct {
 	mu   sync.Mutex
 	held map[string]bool // bodies that are being written: not to be removed
 
-	// delivering are the terminals that are given what they are owed behind any request;
+	// jobs are what is done behind any request, such as giving a terminal what it is owed;
 	// true: there is a reason to look again afterwards.
-	delivering map[string]bool
+	jobs map[string]bool
 }
 
 // Open takes up deliveries and removals that a crash or a stop left unfinished.
@@ -130,7 +132,7 @@ func Open(o Options) *Room {
 	if o.Retain == 0 {
 		o.Retain = time.Hour
 	}
-	r := &Room{opt: o, wake: make(chan struct{}, 1), held: map[string]bool{}, delivering: map[string]bool{}}
+	r := &Room{opt: o, wake: make(chan struct{}, 1), held: map[string]bool{}, jobs: map[string]bool{}}
 	r.base, r.stop = context.WithCancel(context.Background())
 	r.workers.Add(1)
 	go r.work()

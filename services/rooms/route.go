@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"slices"
 	"strings"
 
 	"anthill/services/internal/store"
@@ -57,7 +58,10 @@ func (s speaker) id() string {
 
 // speakerOf finds out who posts.
 func (r *Room) speakerOf(rd store.Reader, d *draft) (speaker, error) {
-	var s speaker
+	s := speaker{agent: d.errand != nil}
+	if s.agent {
+		return s, nil
+	}
 	if d.sender != "" {
 		found, err := r.opt.Sessions.Find(rd, d.sender)
 		if err != nil {
@@ -72,11 +76,14 @@ func (r *Room) speakerOf(rd store.Reader, d *draft) (speaker, error) {
 	return s, nil
 }
 
-// route finds the terminals that a message is for (ant.md 3). Everybody who
-// watches the room gets it anyway.
+// route finds the terminals that a message is for (ant.md 3), and the coworker.
+// Everybody who watches the room gets it anyway.
 func (r *Room) route(rd store.Reader, room *Session, d *draft, from speaker) ([]target, error) {
 	if unrouted[d.msgType] {
 		return nil, nil
+	}
+	if d.errand != nil {
+		return r.routeAnswer(rd, room, d)
 	}
 	if d.target != "" && d.target != everyone {
 		return r.routeToTarget(rd, room, d, from)
@@ -102,6 +109,9 @@ func (r *Room) routeToTarget(rd store.Reader, room *Session, d *draft, from spea
 		if mentioned([]string{strings.TrimPrefix(d.target, "@")}, t) || t.session.ID == d.target {
 			return others([]target{t}, from), nil
 		}
+	}
+	if c, err := r.asksCoworker(rd, room, d); err != nil || c != nil {
+		return asList(c), err
 	}
 	if d.guest {
 		return nil, nil // a guest's word does not reach beyond the room
@@ -137,16 +147,19 @@ func (r *Room) routeToMembers(rd store.Reader, room *Session, d *draft, from spe
 		return nil, err
 	}
 	list = others(list, from)
-	if d.mentions.Everyone || d.target == everyone {
-		return list, nil
+	c, err := r.asksCoworker(rd, room, d)
+	if err != nil {
+		return nil, err
 	}
-	var named []target
+	named := asList(c)
 	for _, t := range list {
 		if mentioned(d.mentions.Names, t) {
 			named = append(named, t)
 		}
 	}
 	switch {
+	case d.mentions.Everyone || d.target == everyone:
+		return append(list, asList(c)...), nil
 	case len(named) > 0:
 		return named, nil
 	case !from.agent:
@@ -160,6 +173,26 @@ func (r *Room) routeToMembers(rd store.Reader, room *Session, d *draft, from spe
 		}
 	}
 	return list, nil
+}
+
+// routeAnswer finds whom an answer of the coworker wakes: those whom it names, and the
+// terminal that asked. Nobody else has to act on it.
+func (r *Room) routeAnswer(rd store.Reader, room *Session, d *draft) ([]target, error) {
+	list, err := r.terminalMembers(rd, room.ID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(t target) bool {
+		return t.session.ID != d.errand.Asker && !d.mentions.Everyone && !mentioned(d.mentions.Names, t)
+	}), nil
+}
+
+// asList is a target, if there is one.
+func asList(t *target) []target {
+	if t == nil {
+		return nil
+	}
+	return []target{*t}
 }
 
 // terminalMembers are the terminals that take part in a room.

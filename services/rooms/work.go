@@ -12,8 +12,8 @@ import (
 // lookAgain is how often the room looks for what has become due by itself.
 const lookAgain = 5 * time.Second
 
-// work does what the room owes: retained deliveries, ends of focus, members that
-// are being copied, events of questions, removals. It
+// work does what the room owes: retained deliveries, errands of coworkers, ends of
+// focus, members that are being copied, events of questions, removals. It
 // reads everything from the store, so it goes on where an earlier run stopped.
 func (r *Room) work() {
 	defer r.workers.Done()
@@ -27,7 +27,7 @@ func (r *Room) work() {
 		case <-timer.C:
 		}
 		err := errors.Join(r.sweepBodies(r.base), r.sweepReads(r.base), r.tellAllUntold(r.base), r.copyAllMembers(r.base),
-			r.endFocuses(r.base), r.deliverAll(r.base))
+			r.endFocuses(r.base), r.deliverAll(r.base), r.runErrands(r.base))
 		if err != nil && r.base.Err() == nil {
 			r.opt.Log.Warn("work on rooms failed, will be tried again", "error", err)
 		}
@@ -87,23 +87,29 @@ func (r *Room) deliverAll(ctx context.Context) error {
 // deliverSoon gives a terminal what it is owed, without waiting: one that takes long
 // keeps nobody else waiting.
 func (r *Room) deliverSoon(terminal string) {
+	r.soon("deliver/"+terminal, func(ctx context.Context) error { return r.deliver(ctx, terminal) })
+}
+
+// soon does something behind any request, once more if it is asked for meanwhile. What
+// fails is tried again by [Room.work].
+func (r *Room) soon(job string, do func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, under := r.delivering[terminal]; under {
-		r.delivering[terminal] = true
+	if _, under := r.jobs[job]; under {
+		r.jobs[job] = true
 		return
 	}
-	r.delivering[terminal] = false
+	r.jobs[job] = false
 	r.workers.Go(func() {
 		for again := true; again; {
-			if err := r.deliver(r.base, terminal); err != nil && r.base.Err() == nil {
-				r.opt.Log.Warn("delivery failed, will be tried again", "terminal", terminal, "error", err)
+			if err := do(r.base); err != nil && r.base.Err() == nil {
+				r.opt.Log.Warn("work on rooms failed, will be tried again", "job", job, "error", err)
 			}
 			r.mu.Lock()
-			if again = r.delivering[terminal] && r.base.Err() == nil; again {
-				r.delivering[terminal] = false
+			if again = r.jobs[job] && r.base.Err() == nil; again {
+				r.jobs[job] = false
 			} else {
-				delete(r.delivering, terminal)
+				delete(r.jobs, job)
 			}
 			r.mu.Unlock()
 		}

@@ -56,6 +56,7 @@ type Room struct {
 	antonv1.UnimplementedSettingsServiceServer
 	antonv1.UnimplementedModelsServiceServer
 	antonv1.UnimplementedHealthServiceServer
+	antonv1.UnimplementedMcpServiceServer
 
 	db      store.DB
 	process func(string) (string, bool)
@@ -67,9 +68,10 @@ type Room struct {
 	log     *slog.Logger
 	opened  time.Time
 
-	mu    sync.Mutex
-	turns Turns
-	pads  Pads
+	mu      sync.Mutex
+	turns   Turns
+	pads    Pads
+	servers Servers
 }
 
 // Open makes the room. It creates nothing on disk: the file appears with the
@@ -150,6 +152,7 @@ func (r *Room) Register(s grpc.ServiceRegistrar) {
 	antonv1.RegisterSettingsServiceServer(s, r)
 	antonv1.RegisterModelsServiceServer(s, r)
 	antonv1.RegisterHealthServiceServer(s, r)
+	antonv1.RegisterMcpServiceServer(s, r)
 }
 
 // Close waits for a write of the settings file under way. The store stays open.

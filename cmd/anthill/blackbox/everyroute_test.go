@@ -42,6 +42,7 @@ type everyRoute struct {
 	pads          antonv1.ScratchpadsServiceClient
 	memory        antonv1.MemoryServiceClient
 	skills        antonv1.SkillsServiceClient
+	mcp           antonv1.McpServiceClient
 }
 
 func (e *everyRoute) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -55,7 +55,7 @@ func TestReadmeCommands(t *testing.T) {
 	// What a block must print; blocks without an entry must only succeed.
 	wants := map[string]string{
 		"curl -sN": "07:30", "ask --conversation": "ferry", "--help": "anthill serve",
-		"planningProvider": `"configReady":true`, "grpcurl": `"trip"`,
+		"planningProvider": `"configReady":true`, "grpcurl": `"trip"`, "/mcp": "kitchen", "@anton When": "leaves Piraeus at 07:30",
 	}
 	served := false
 	for _, block := range readmeBlocks(t) {

@@ -170,7 +170,7 @@ var promisedRoutes = []string{
 	"GET /v1/projects/{}/files/{}", "PUT /v1/projects/{}/files/{}", "DELETE /v1/projects/{}/files/{}", "POST /v1/projects/{}/files/upload",
 	"GET /v1/projects/{}/files-raw/{}", "GET /v1/settings", "PUT /v1/settings",
 	"POST /v1/settings/validate", "POST /v1/settings/test-providers", "POST /v1/settings/validate-provider", "GET /v1/settings/reveal-key/{}",
-	"GET /v1/settings/raw", "POST /v1/settings/raw", "GET /v1/settings/install-status", "GET /v1/settings/configured",
+	"GET /v1/settings/raw", "POST /v1/settings/raw", "GET /v1/settings/install-status", "GET /v1/settings/configured", "GET /v1/settings/mcp",
 	"GET /v1/models", "GET /v1/models/{}", "GET /v1/responses/{}", "POST /v1/responses/{}/cancel", "DELETE /v1/responses/{}",
 	"GET /v1/responses/{}/input_items", "POST /v1/conversations", "POST /v1/conversations/{}", "GET /v1/conversations/{}/items",
 	"POST /v1/conversations/{}/items", "GET /v1/conversations/{}/items/{}", "DELETE /v1/conversations/{}/items/{}", "POST /v1/chat/completions",
@@ -235,13 +235,14 @@ func TestEveryRoute(t *testing.T) {
 	e.pads = antonv1.NewScratchpadsServiceClient(conn)
 	e.memory = antonv1.NewMemoryServiceClient(conn)
 	e.skills = antonv1.NewSkillsServiceClient(conn)
+	e.mcp = antonv1.NewMcpServiceClient(conn)
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
 	}{{"health", e.healthRoutes}, {"projects", e.projectRoutes}, {"files", e.fileRoutes}, {"responses", e.responseRoutes},
 		{"conversations", e.conversationRoutes}, {"openai", e.openaiRoutes}, {"settings", e.settingsRoutes},
 		{"backup", e.backupRoutes}, {"attachments", e.attachmentRoutes}, {"artifacts", e.artifactRoutes}, {"search", e.searchRoutes}, {"scratchpads", e.scratchpadRoutes},
-		{"memory", e.memoryRoutes}, {"skills", e.skillRoutes}} {
+		{"memory", e.memoryRoutes}, {"skills", e.skillRoutes}, {"mcp", e.mcpRoutes}} {
 		t.Run(step.name, func(t *testing.T) {
 			e.t, e.s = t, s.with(t)
 			step.run(t)

@@ -40,7 +40,7 @@ func (d *document) operation(method, path string) object {
 
 // merge lays what was written by hand over what was generated: objects are
 // merged, null takes away, everything else is replaced. A schema is replaced as
-// a whole.
+// a whole; tags are added.
 func (d *document) merge(hand object) {
 	if c, ok := hand["components"].(object); ok {
 		if schemas, ok := c["schemas"].(object); ok {
@@ -48,6 +48,9 @@ func (d *document) merge(hand object) {
 				delete(d.schemas, name)
 			}
 		}
+	}
+	if more, ok := hand["tags"].([]any); ok { // beside those of services
+		hand["tags"] = slices.Concat(d.root["tags"].([]any), more)
 	}
 	overlay(d.root, hand)
 }

@@ -917,9 +917,11 @@ func (x *PostedAsk) GetUpdatedAt() string {
 // Delivery is one attempt to bring a message to somebody.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ws-broadcast, pty-injection, linked-chat, focus-queue or agent-event-bus.
+	// ws-broadcast, pty-injection, linked-chat, focus-queue, agent-event-bus or
+	// coworker: delivered is said of this one once its conversation has the message,
+	// as a turn or in its queue.
 	Adapter string `protobuf:"bytes,1,opt,name=adapter" json:"adapter,omitempty"`
-	// A session: the room for ws-broadcast, else a terminal.
+	// A session: the room for ws-broadcast, else a terminal; or @anton.
 	TargetId  string `protobuf:"bytes,2,opt,name=targetId" json:"targetId,omitempty"`
 	Delivered bool   `protobuf:"varint,3,opt,name=delivered" json:"delivered,omitempty"`
 	// Why not, in words.
@@ -932,7 +934,8 @@ type Delivery struct {
 	// NOT_READY, DRAFT, RESTARTED (it waits); TERMINAL_FAILED, TERMINAL_DEAD, NOT_SEEN,
 	// INTERRUPTED, NO_FILE (it is tried again, five times); EMPTY, CONTROLS, SWALLOWED,
 	// UNCONFIRMED (it is not); TERMINAL_GONE, TERMINAL_SCOPE, AGENT_WORKING, BRAKE_HOPS,
-	// BRAKE_COOLDOWN, BRAKE_RATE, QUEUE_FULL, EXPIRED.
+	// BRAKE_COOLDOWN, BRAKE_RATE, QUEUE_FULL, EXPIRED; of a coworker also COWORKER_GUEST
+	// (the room does not let guests ask it), REFUSED, and what it waits for.
 	Reason string `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
 	// @handle of the target.
 	Handle *string `protobuf:"bytes,7,opt,name=handle" json:"handle,omitempty"`
@@ -1567,6 +1570,7 @@ type UpdateRoomSettingsRequest struct {
 	MaxHops            *int32                 `protobuf:"varint,2,opt,name=max_hops,json=maxHops" json:"max_hops,omitempty"`
 	AgentCooldownMs    *int32                 `protobuf:"varint,3,opt,name=agent_cooldown_ms,json=agentCooldownMs" json:"agent_cooldown_ms,omitempty"`
 	AgentRatePerMinute *int32                 `protobuf:"varint,4,opt,name=agent_rate_per_minute,json=agentRatePerMinute" json:"agent_rate_per_minute,omitempty"`
+	CoworkerForGuests  *bool                  `protobuf:"varint,5,opt,name=coworker_for_guests,json=coworkerForGuests" json:"coworker_for_guests,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1629,7 +1633,14 @@ func (x *UpdateRoomSettingsRequest) GetAgentRatePerMinute() int32 {
 	return 0
 }
 
-// RoomSettings are the brakes on agents that wake agents. A message of a human
+func (x *UpdateRoomSettingsRequest) GetCoworkerForGuests() bool {
+	if x != nil && x.CoworkerForGuests != nil {
+		return *x.CoworkerForGuests
+	}
+	return false
+}
+
+// RoomSettings are the brakes on agents that wake agents, and who may ask @anton. A message of a human
 // resets them all. What a brake holds back is posted, but wakes nobody.
 type RoomSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1645,9 +1656,11 @@ type RoomSettings struct {
 	// Such messages within the present minute.
 	RateUsed int32 `protobuf:"varint,5,opt,name=rate_used,json=rateUsed" json:"rate_used,omitempty"`
 	// Messages that a brake held back since a human last spoke.
-	Held          int32 `protobuf:"varint,6,opt,name=held" json:"held,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Held int32 `protobuf:"varint,6,opt,name=held" json:"held,omitempty"`
+	// What guests say to @anton is asked, too; false at first.
+	CoworkerForGuests bool `protobuf:"varint,7,opt,name=coworker_for_guests,json=coworkerForGuests" json:"coworker_for_guests,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RoomSettings) Reset() {
@@ -1720,6 +1733,13 @@ func (x *RoomSettings) GetHeld() int32 {
 		return x.Held
 	}
 	return 0
+}
+
+func (x *RoomSettings) GetCoworkerForGuests() bool {
+	if x != nil {
+		return x.CoworkerForGuests
+	}
+	return false
 }
 
 var File_ant_v1_messages_proto protoreflect.FileDescriptor
@@ -1883,20 +1903,22 @@ const file_ant_v1_messages_proto_rawDesc = "" +
 	"deliveries\"=\n" +
 	"\x16GetRoomSettingsRequest\x12#\n" +
 	"\n" +
-	"session_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\tsessionId\"\xcf\x01\n" +
+	"session_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\tsessionId\"\x86\x02\n" +
 	"\x19UpdateRoomSettingsRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\tsessionId\x12 \n" +
 	"\bmax_hops\x18\x02 \x01(\x05B\x05\xaa\x01\x02\b\x01R\amaxHops\x121\n" +
 	"\x11agent_cooldown_ms\x18\x03 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x0fagentCooldownMs\x128\n" +
-	"\x15agent_rate_per_minute\x18\x04 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x12agentRatePerMinute\"\xcd\x01\n" +
+	"\x15agent_rate_per_minute\x18\x04 \x01(\x05B\x05\xaa\x01\x02\b\x01R\x12agentRatePerMinute\x125\n" +
+	"\x13coworker_for_guests\x18\x05 \x01(\bB\x05\xaa\x01\x02\b\x01R\x11coworkerForGuests\"\xfd\x01\n" +
 	"\fRoomSettings\x12\x19\n" +
 	"\bmax_hops\x18\x01 \x01(\x05R\amaxHops\x12*\n" +
 	"\x11agent_cooldown_ms\x18\x02 \x01(\x05R\x0fagentCooldownMs\x121\n" +
 	"\x15agent_rate_per_minute\x18\x03 \x01(\x05R\x12agentRatePerMinute\x12\x12\n" +
 	"\x04hops\x18\x04 \x01(\x05R\x04hops\x12\x1b\n" +
 	"\trate_used\x18\x05 \x01(\x05R\brateUsed\x12\x12\n" +
-	"\x04held\x18\x06 \x01(\x05R\x04held2\x82\b\n" +
+	"\x04held\x18\x06 \x01(\x05R\x04held\x12.\n" +
+	"\x13coworker_for_guests\x18\a \x01(\bR\x11coworkerForGuests2\x82\b\n" +
 	"\x0fMessagesService\x12v\n" +
 	"\fListMessages\x12\x1b.ant.v1.ListMessagesRequest\x1a\x1c.ant.v1.ListMessagesResponse\"+\x82\xd3\xe4\x93\x02%\x12#/api/sessions/{session_id}/messages\x12v\n" +
 	"\vPostMessage\x12\x1a.ant.v1.PostMessageRequest\x1a\x1b.ant.v1.PostMessageResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/api/sessions/{session_id}/messages\x12|\n" +

@@ -51,7 +51,8 @@ type MessagesServiceClient interface {
 	PinMessage(ctx context.Context, in *PinMessageRequest, opts ...grpc.CallOption) (*PinMessageResponse, error)
 	// Every attempt to deliver a message, in the order they were made.
 	ListDeliveries(ctx context.Context, in *ListDeliveriesRequest, opts ...grpc.CallOption) (*ListDeliveriesResponse, error)
-	// The brakes of a room on agents that answer agents, and how far they are used up.
+	// The brakes of a room on agents that answer agents, and how far they are used up;
+	// and who may ask @anton here.
 	GetRoomSettings(ctx context.Context, in *GetRoomSettingsRequest, opts ...grpc.CallOption) (*RoomSettings, error)
 	// Changes the brakes that are given and leaves the others.
 	UpdateRoomSettings(ctx context.Context, in *UpdateRoomSettingsRequest, opts ...grpc.CallOption) (*RoomSettings, error)
@@ -167,7 +168,8 @@ type MessagesServiceServer interface {
 	PinMessage(context.Context, *PinMessageRequest) (*PinMessageResponse, error)
 	// Every attempt to deliver a message, in the order they were made.
 	ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesResponse, error)
-	// The brakes of a room on agents that answer agents, and how far they are used up.
+	// The brakes of a room on agents that answer agents, and how far they are used up;
+	// and who may ask @anton here.
 	GetRoomSettings(context.Context, *GetRoomSettingsRequest) (*RoomSettings, error)
 	// Changes the brakes that are given and leaves the others.
 	UpdateRoomSettings(context.Context, *UpdateRoomSettingsRequest) (*RoomSettings, error)

@@ -46,11 +46,14 @@ type Participant struct {
 	AttentionUpdatedAt *string `protobuf:"bytes,14,opt,name=attention_updated_at,json=attentionUpdatedAt" json:"attention_updated_at,omitempty"`
 	FocusQueueCount    int32   `protobuf:"varint,15,opt,name=focus_queue_count,json=focusQueueCount" json:"focus_queue_count,omitempty"`
 	// With include_counts: of its messages in the room.
-	FirstSeen     *string `protobuf:"bytes,16,opt,name=first_seen,json=firstSeen" json:"first_seen,omitempty"`
-	LastSeen      *string `protobuf:"bytes,17,opt,name=last_seen,json=lastSeen" json:"last_seen,omitempty"`
-	MessageCount  int32   `protobuf:"varint,18,opt,name=message_count,json=messageCount" json:"message_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FirstSeen    *string `protobuf:"bytes,16,opt,name=first_seen,json=firstSeen" json:"first_seen,omitempty"`
+	LastSeen     *string `protobuf:"bytes,17,opt,name=last_seen,json=lastSeen" json:"last_seen,omitempty"`
+	MessageCount int32   `protobuf:"varint,18,opt,name=message_count,json=messageCount" json:"message_count,omitempty"`
+	// Of @anton: the conversation of the CoWork API that answers here; null until
+	// it was asked for the first time. Its session_status is working or idle.
+	ConversationId *string `protobuf:"bytes,19,opt,name=conversation_id,json=conversationId" json:"conversation_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Participant) Reset() {
@@ -207,6 +210,13 @@ func (x *Participant) GetMessageCount() int32 {
 		return x.MessageCount
 	}
 	return 0
+}
+
+func (x *Participant) GetConversationId() string {
+	if x != nil && x.ConversationId != nil {
+		return *x.ConversationId
+	}
+	return ""
 }
 
 type ListParticipantsRequest struct {
@@ -1171,7 +1181,7 @@ var File_ant_v1_participants_proto protoreflect.FileDescriptor
 
 const file_ant_v1_participants_proto_rawDesc = "" +
 	"\n" +
-	"\x19ant/v1/participants.proto\x12\x06ant.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"\xb1\x05\n" +
+	"\x19ant/v1/participants.proto\x12\x06ant.v1\x1a\x16anton/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"\xe1\x05\n" +
 	"\vParticipant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1192,7 +1202,8 @@ const file_ant_v1_participants_proto_rawDesc = "" +
 	"\n" +
 	"first_seen\x18\x10 \x01(\tB\x05\xaa\x01\x02\b\x01R\tfirstSeen\x12\"\n" +
 	"\tlast_seen\x18\x11 \x01(\tB\x05\xaa\x01\x02\b\x01R\blastSeen\x12#\n" +
-	"\rmessage_count\x18\x12 \x01(\x05R\fmessageCount\"_\n" +
+	"\rmessage_count\x18\x12 \x01(\x05R\fmessageCount\x12.\n" +
+	"\x0fconversation_id\x18\x13 \x01(\tB\x05\xaa\x01\x02\b\x01R\x0econversationId\"_\n" +
 	"\x17ListParticipantsRequest\x12\x1d\n" +
 	"\aroom_id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x06roomId\x12%\n" +
 	"\x0einclude_counts\x18\x02 \x01(\tR\rincludeCounts\"\xad\x01\n" +

@@ -36,12 +36,14 @@ const (
 type ParticipantsServiceClient interface {
 	// Members of a room and those who posted in it.
 	ListParticipants(ctx context.Context, in *ListParticipantsRequest, opts ...grpc.CallOption) (*ListParticipantsResponse, error)
-	// Adds a session to a chat room, or changes its role or alias there.
+	// Adds a session to a chat room, or changes its role or alias there. The handle
+	// @anton, unless a session has it, is the coworker, which was taken out before.
 	AddParticipant(ctx context.Context, in *AddParticipantRequest, opts ...grpc.CallOption) (*Participant, error)
 	// Puts a member into focus mode, where messages wait for it, or takes it out:
 	// then what waited is delivered as one digest.
 	UpdateParticipant(ctx context.Context, in *UpdateParticipantRequest, opts ...grpc.CallOption) (*UpdateParticipantResponse, error)
 	// Marks a member as left. REST takes the fields from the query or a JSON body.
+	// Without @anton in a room a mention of it asks nobody.
 	RemoveParticipant(ctx context.Context, in *RemoveParticipantRequest, opts ...grpc.CallOption) (*RemoveParticipantResponse, error)
 	// Who is in a room at the moment, by handle. It is kept in memory alone.
 	GetPresence(ctx context.Context, in *GetPresenceRequest, opts ...grpc.CallOption) (*GetPresenceResponse, error)
@@ -138,12 +140,14 @@ func (c *participantsServiceClient) SetTyping(ctx context.Context, in *SetTyping
 type ParticipantsServiceServer interface {
 	// Members of a room and those who posted in it.
 	ListParticipants(context.Context, *ListParticipantsRequest) (*ListParticipantsResponse, error)
-	// Adds a session to a chat room, or changes its role or alias there.
+	// Adds a session to a chat room, or changes its role or alias there. The handle
+	// @anton, unless a session has it, is the coworker, which was taken out before.
 	AddParticipant(context.Context, *AddParticipantRequest) (*Participant, error)
 	// Puts a member into focus mode, where messages wait for it, or takes it out:
 	// then what waited is delivered as one digest.
 	UpdateParticipant(context.Context, *UpdateParticipantRequest) (*UpdateParticipantResponse, error)
 	// Marks a member as left. REST takes the fields from the query or a JSON body.
+	// Without @anton in a room a mention of it asks nobody.
 	RemoveParticipant(context.Context, *RemoveParticipantRequest) (*RemoveParticipantResponse, error)
 	// Who is in a room at the moment, by handle. It is kept in memory alone.
 	GetPresence(context.Context, *GetPresenceRequest) (*GetPresenceResponse, error)

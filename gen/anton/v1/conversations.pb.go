@@ -46,7 +46,9 @@ type Conversation struct {
 	// Of a copy: what it was copied from.
 	ForkedFrom *ForkOrigin `protobuf:"bytes,13,opt,name=forked_from,json=forkedFrom" json:"forked_from,omitempty"`
 	// It is in memory alone.
-	Ephemeral     bool `protobuf:"varint,14,opt,name=ephemeral" json:"ephemeral,omitempty"`
+	Ephemeral bool `protobuf:"varint,14,opt,name=ephemeral" json:"ephemeral,omitempty"`
+	// Which tools of MCP servers its turns may use; null: all.
+	Mcp           *McpRule `protobuf:"bytes,15,opt,name=mcp" json:"mcp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,6 +179,13 @@ func (x *Conversation) GetEphemeral() bool {
 		return x.Ephemeral
 	}
 	return false
+}
+
+func (x *Conversation) GetMcp() *McpRule {
+	if x != nil {
+		return x.Mcp
+	}
+	return nil
 }
 
 // ForkOrigin is the place where a copy leaves the original, which may be gone.
@@ -1361,8 +1370,11 @@ type UpdateConversationRequest struct {
 	Project *string `protobuf:"bytes,3,opt,name=project" json:"project,omitempty"`
 	// Objects {engine, name}; an empty list unmutes all.
 	DisabledConnections *structpb.ListValue `protobuf:"bytes,4,opt,name=disabled_connections,json=disabledConnections" json:"disabled_connections,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Which tools of MCP servers its turns may use, from the next one on; an empty
+	// object allows all.
+	Mcp           *McpRule `protobuf:"bytes,5,opt,name=mcp" json:"mcp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateConversationRequest) Reset() {
@@ -1419,6 +1431,13 @@ func (x *UpdateConversationRequest) GetProject() string {
 func (x *UpdateConversationRequest) GetDisabledConnections() *structpb.ListValue {
 	if x != nil {
 		return x.DisabledConnections
+	}
+	return nil
+}
+
+func (x *UpdateConversationRequest) GetMcp() *McpRule {
+	if x != nil {
+		return x.Mcp
 	}
 	return nil
 }
@@ -2195,7 +2214,7 @@ var File_anton_v1_conversations_proto protoreflect.FileDescriptor
 
 const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\n" +
-	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xae\x04\n" +
+	"\x1canton/v1/conversations.proto\x12\banton.v1\x1a\x12anton/v1/mcp.proto\x1a\x16anton/v1/options.proto\x1a\x1eanton/v1/response_events.proto\x1a\x18anton/v1/responses.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xd3\x04\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
@@ -2214,7 +2233,8 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x06queued\x18\f \x01(\x05R\x06queued\x125\n" +
 	"\vforked_from\x18\r \x01(\v2\x14.anton.v1.ForkOriginR\n" +
 	"forkedFrom\x12\x1c\n" +
-	"\tephemeral\x18\x0e \x01(\bR\tephemeral\x1a;\n" +
+	"\tephemeral\x18\x0e \x01(\bR\tephemeral\x12#\n" +
+	"\x03mcp\x18\x0f \x01(\v2\x11.anton.v1.McpRuleR\x03mcp\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"b\n" +
@@ -2300,12 +2320,13 @@ const file_anton_v1_conversations_proto_rawDesc = "" +
 	"\x06events\x18\x04 \x03(\v2\x17.anton.v1.ResponseEventR\x06events\x12\x1d\n" +
 	"\n" +
 	"started_at\x18\x05 \x01(\x01R\tstartedAt\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\tR\x06status\"\xbe\x01\n" +
+	"\x06status\x18\x06 \x01(\tR\x06status\"\xe3\x01\n" +
 	"\x19UpdateConversationRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1b\n" +
 	"\x05title\x18\x02 \x01(\tB\x05\xaa\x01\x02\b\x01R\x05title\x12\x1f\n" +
 	"\aproject\x18\x03 \x01(\tB\x05\xaa\x01\x02\b\x01R\aproject\x12M\n" +
-	"\x14disabled_connections\x18\x04 \x01(\v2\x1a.google.protobuf.ListValueR\x13disabledConnections\"H\n" +
+	"\x14disabled_connections\x18\x04 \x01(\v2\x1a.google.protobuf.ListValueR\x13disabledConnections\x12#\n" +
+	"\x03mcp\x18\x05 \x01(\v2\x11.anton.v1.McpRuleR\x03mcp\"H\n" +
 	"\x11DeleteTurnRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01R\x02id\x12\x1d\n" +
 	"\n" +
@@ -2432,72 +2453,75 @@ var file_anton_v1_conversations_proto_goTypes = []any{
 	nil,                                    // 35: anton.v1.CreateConversationRequest.MetadataEntry
 	nil,                                    // 36: anton.v1.SetConversationMetadataRequest.MetadataEntry
 	(*Connection)(nil),                     // 37: anton.v1.Connection
-	(*InputItem)(nil),                      // 38: anton.v1.InputItem
-	(*ResponseEvent)(nil),                  // 39: anton.v1.ResponseEvent
-	(*structpb.ListValue)(nil),             // 40: google.protobuf.ListValue
-	(*ListItemsResponse)(nil),              // 41: anton.v1.ListItemsResponse
-	(*Item)(nil),                           // 42: anton.v1.Item
+	(*McpRule)(nil),                        // 38: anton.v1.McpRule
+	(*InputItem)(nil),                      // 39: anton.v1.InputItem
+	(*ResponseEvent)(nil),                  // 40: anton.v1.ResponseEvent
+	(*structpb.ListValue)(nil),             // 41: google.protobuf.ListValue
+	(*ListItemsResponse)(nil),              // 42: anton.v1.ListItemsResponse
+	(*Item)(nil),                           // 43: anton.v1.Item
 }
 var file_anton_v1_conversations_proto_depIdxs = []int32{
 	37, // 0: anton.v1.Conversation.disabled_connections:type_name -> anton.v1.Connection
 	34, // 1: anton.v1.Conversation.metadata:type_name -> anton.v1.Conversation.MetadataEntry
 	1,  // 2: anton.v1.Conversation.forked_from:type_name -> anton.v1.ForkOrigin
-	5,  // 3: anton.v1.ListQueueResponse.queue:type_name -> anton.v1.QueuedRequest
-	38, // 4: anton.v1.CreateConversationRequest.items:type_name -> anton.v1.InputItem
-	35, // 5: anton.v1.CreateConversationRequest.metadata:type_name -> anton.v1.CreateConversationRequest.MetadataEntry
-	36, // 6: anton.v1.SetConversationMetadataRequest.metadata:type_name -> anton.v1.SetConversationMetadataRequest.MetadataEntry
-	38, // 7: anton.v1.CreateItemsRequest.items:type_name -> anton.v1.InputItem
-	0,  // 8: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
-	20, // 9: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
-	39, // 10: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
-	40, // 11: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
-	28, // 12: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
-	29, // 13: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
-	30, // 14: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
-	31, // 15: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
-	32, // 16: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
-	33, // 17: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
-	0,  // 18: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
-	0,  // 19: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
-	15, // 20: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
-	17, // 21: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
-	9,  // 22: anton.v1.ConversationsService.CreateConversation:input_type -> anton.v1.CreateConversationRequest
-	10, // 23: anton.v1.ConversationsService.SetConversationMetadata:input_type -> anton.v1.SetConversationMetadataRequest
-	11, // 24: anton.v1.ConversationsService.ListItems:input_type -> anton.v1.ListItemsRequest
-	12, // 25: anton.v1.ConversationsService.CreateItems:input_type -> anton.v1.CreateItemsRequest
-	13, // 26: anton.v1.ConversationsService.GetItem:input_type -> anton.v1.GetItemRequest
-	14, // 27: anton.v1.ConversationsService.DeleteItem:input_type -> anton.v1.DeleteItemRequest
-	18, // 28: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
-	21, // 29: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
-	22, // 30: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
-	24, // 31: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
-	2,  // 32: anton.v1.ConversationsService.ForkConversation:input_type -> anton.v1.ForkConversationRequest
-	3,  // 33: anton.v1.ConversationsService.ListQueue:input_type -> anton.v1.ListQueueRequest
-	6,  // 34: anton.v1.ConversationsService.TakeBackQueued:input_type -> anton.v1.TakeBackQueuedRequest
-	8,  // 35: anton.v1.ConversationsService.ResumeQueue:input_type -> anton.v1.ResumeQueueRequest
-	26, // 36: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
-	16, // 37: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
-	0,  // 38: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
-	0,  // 39: anton.v1.ConversationsService.CreateConversation:output_type -> anton.v1.Conversation
-	0,  // 40: anton.v1.ConversationsService.SetConversationMetadata:output_type -> anton.v1.Conversation
-	41, // 41: anton.v1.ConversationsService.ListItems:output_type -> anton.v1.ListItemsResponse
-	41, // 42: anton.v1.ConversationsService.CreateItems:output_type -> anton.v1.ListItemsResponse
-	42, // 43: anton.v1.ConversationsService.GetItem:output_type -> anton.v1.Item
-	0,  // 44: anton.v1.ConversationsService.DeleteItem:output_type -> anton.v1.Conversation
-	19, // 45: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
-	0,  // 46: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
-	23, // 47: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
-	25, // 48: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
-	0,  // 49: anton.v1.ConversationsService.ForkConversation:output_type -> anton.v1.Conversation
-	4,  // 50: anton.v1.ConversationsService.ListQueue:output_type -> anton.v1.ListQueueResponse
-	7,  // 51: anton.v1.ConversationsService.TakeBackQueued:output_type -> anton.v1.TakeBackQueuedResponse
-	4,  // 52: anton.v1.ConversationsService.ResumeQueue:output_type -> anton.v1.ListQueueResponse
-	27, // 53: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
-	37, // [37:54] is the sub-list for method output_type
-	20, // [20:37] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	38, // 3: anton.v1.Conversation.mcp:type_name -> anton.v1.McpRule
+	5,  // 4: anton.v1.ListQueueResponse.queue:type_name -> anton.v1.QueuedRequest
+	39, // 5: anton.v1.CreateConversationRequest.items:type_name -> anton.v1.InputItem
+	35, // 6: anton.v1.CreateConversationRequest.metadata:type_name -> anton.v1.CreateConversationRequest.MetadataEntry
+	36, // 7: anton.v1.SetConversationMetadataRequest.metadata:type_name -> anton.v1.SetConversationMetadataRequest.MetadataEntry
+	39, // 8: anton.v1.CreateItemsRequest.items:type_name -> anton.v1.InputItem
+	0,  // 9: anton.v1.ListConversationsResponse.conversations:type_name -> anton.v1.Conversation
+	20, // 10: anton.v1.ListMessagesResponse.messages:type_name -> anton.v1.ConversationMessage
+	40, // 11: anton.v1.ConversationMessage.events:type_name -> anton.v1.ResponseEvent
+	41, // 12: anton.v1.UpdateConversationRequest.disabled_connections:type_name -> google.protobuf.ListValue
+	38, // 13: anton.v1.UpdateConversationRequest.mcp:type_name -> anton.v1.McpRule
+	28, // 14: anton.v1.ConversationEvent.snapshot:type_name -> anton.v1.ConversationsSnapshot
+	29, // 15: anton.v1.ConversationEvent.changed:type_name -> anton.v1.ConversationChanged
+	30, // 16: anton.v1.ConversationEvent.deleted:type_name -> anton.v1.ConversationDeleted
+	31, // 17: anton.v1.ConversationEvent.turn_started:type_name -> anton.v1.TurnStarted
+	32, // 18: anton.v1.ConversationEvent.turn_ended:type_name -> anton.v1.TurnEnded
+	33, // 19: anton.v1.ConversationEvent.turn_deleted:type_name -> anton.v1.TurnDeleted
+	0,  // 20: anton.v1.ConversationsSnapshot.conversations:type_name -> anton.v1.Conversation
+	0,  // 21: anton.v1.ConversationChanged.conversation:type_name -> anton.v1.Conversation
+	15, // 22: anton.v1.ConversationsService.ListConversations:input_type -> anton.v1.ListConversationsRequest
+	17, // 23: anton.v1.ConversationsService.GetConversation:input_type -> anton.v1.GetConversationRequest
+	9,  // 24: anton.v1.ConversationsService.CreateConversation:input_type -> anton.v1.CreateConversationRequest
+	10, // 25: anton.v1.ConversationsService.SetConversationMetadata:input_type -> anton.v1.SetConversationMetadataRequest
+	11, // 26: anton.v1.ConversationsService.ListItems:input_type -> anton.v1.ListItemsRequest
+	12, // 27: anton.v1.ConversationsService.CreateItems:input_type -> anton.v1.CreateItemsRequest
+	13, // 28: anton.v1.ConversationsService.GetItem:input_type -> anton.v1.GetItemRequest
+	14, // 29: anton.v1.ConversationsService.DeleteItem:input_type -> anton.v1.DeleteItemRequest
+	18, // 30: anton.v1.ConversationsService.ListMessages:input_type -> anton.v1.ListMessagesRequest
+	21, // 31: anton.v1.ConversationsService.UpdateConversation:input_type -> anton.v1.UpdateConversationRequest
+	22, // 32: anton.v1.ConversationsService.DeleteTurn:input_type -> anton.v1.DeleteTurnRequest
+	24, // 33: anton.v1.ConversationsService.DeleteConversation:input_type -> anton.v1.DeleteConversationRequest
+	2,  // 34: anton.v1.ConversationsService.ForkConversation:input_type -> anton.v1.ForkConversationRequest
+	3,  // 35: anton.v1.ConversationsService.ListQueue:input_type -> anton.v1.ListQueueRequest
+	6,  // 36: anton.v1.ConversationsService.TakeBackQueued:input_type -> anton.v1.TakeBackQueuedRequest
+	8,  // 37: anton.v1.ConversationsService.ResumeQueue:input_type -> anton.v1.ResumeQueueRequest
+	26, // 38: anton.v1.ConversationsService.WatchConversations:input_type -> anton.v1.WatchConversationsRequest
+	16, // 39: anton.v1.ConversationsService.ListConversations:output_type -> anton.v1.ListConversationsResponse
+	0,  // 40: anton.v1.ConversationsService.GetConversation:output_type -> anton.v1.Conversation
+	0,  // 41: anton.v1.ConversationsService.CreateConversation:output_type -> anton.v1.Conversation
+	0,  // 42: anton.v1.ConversationsService.SetConversationMetadata:output_type -> anton.v1.Conversation
+	42, // 43: anton.v1.ConversationsService.ListItems:output_type -> anton.v1.ListItemsResponse
+	42, // 44: anton.v1.ConversationsService.CreateItems:output_type -> anton.v1.ListItemsResponse
+	43, // 45: anton.v1.ConversationsService.GetItem:output_type -> anton.v1.Item
+	0,  // 46: anton.v1.ConversationsService.DeleteItem:output_type -> anton.v1.Conversation
+	19, // 47: anton.v1.ConversationsService.ListMessages:output_type -> anton.v1.ListMessagesResponse
+	0,  // 48: anton.v1.ConversationsService.UpdateConversation:output_type -> anton.v1.Conversation
+	23, // 49: anton.v1.ConversationsService.DeleteTurn:output_type -> anton.v1.DeleteTurnResponse
+	25, // 50: anton.v1.ConversationsService.DeleteConversation:output_type -> anton.v1.DeleteConversationResponse
+	0,  // 51: anton.v1.ConversationsService.ForkConversation:output_type -> anton.v1.Conversation
+	4,  // 52: anton.v1.ConversationsService.ListQueue:output_type -> anton.v1.ListQueueResponse
+	7,  // 53: anton.v1.ConversationsService.TakeBackQueued:output_type -> anton.v1.TakeBackQueuedResponse
+	4,  // 54: anton.v1.ConversationsService.ResumeQueue:output_type -> anton.v1.ListQueueResponse
+	27, // 55: anton.v1.ConversationsService.WatchConversations:output_type -> anton.v1.ConversationEvent
+	39, // [39:56] is the sub-list for method output_type
+	22, // [22:39] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_anton_v1_conversations_proto_init() }
@@ -2505,6 +2529,7 @@ func file_anton_v1_conversations_proto_init() {
 	if File_anton_v1_conversations_proto != nil {
 		return
 	}
+	file_anton_v1_mcp_proto_init()
 	file_anton_v1_options_proto_init()
 	file_anton_v1_response_events_proto_init()
 	file_anton_v1_responses_proto_init()
