@@ -54,7 +54,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 	done
 
 soak: ## long runs: kill -9 rounds and fuzzing
-	ANTHILL_SOAK=1 go test $(RACE) -count=1 -timeout 60m ./cmd/anthill/blackbox ./services/internal/store/bolt
+	ANTHILL_SOAK=1 go test $(RACE) -count=1 -timeout 60m ./cmd/anthill/blackbox ./services/internal/store/bolt ./services/internal/terminal
 	$(MAKE) fuzz FUZZTIME=10m
 
 tools: ## install the pinned generators and linters into bin/tools

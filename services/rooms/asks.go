@@ -22,6 +22,7 @@ const (
 	asksScanMax  = 1000    // sets that are looked through for a page
 	asksAtOnce   = 8       // events that fit into a message's transaction
 	asksOfABatch = 16      // events of a transaction of their own
+	askEvents    = 2       // of a new question: for its room, and for the attention list
 )
 
 // Status of a question.
@@ -236,6 +237,9 @@ func (r *Room) UpdateAsk(ctx context.Context, q *antv1.UpdateAskRequest) (*antv1
 			return err
 		}
 		if err := r.askEvent(tx, set, &antv1.Event{Event: &antv1.Event_AskUpdated{AskUpdated: &antv1.AskUpdated{Ask: out.Ask}}}); err != nil {
+			return err
+		}
+		if err := r.tellItem(tx, set, n); err != nil {
 			return err
 		}
 		return r.resolveInMeta(tx, set)

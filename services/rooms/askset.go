@@ -211,7 +211,7 @@ func (r *Room) putAsks(tx store.Tx, m *message, d *draft, owed int) (set *askSet
 	if err := askSets.Put(tx, set); err != nil {
 		return nil, false, err
 	}
-	if later = len(set.Asks)+owed > asksAtOnce; later {
+	if later = askEvents*len(set.Asks)+owed > asksAtOnce; later {
 		return set, true, save(tx, untoldKey(set.Order), &untold{})
 	}
 	return set, false, r.tellAsks(tx, set, 0, len(set.Asks))
@@ -223,8 +223,16 @@ func (r *Room) tellAsks(tx store.Tx, set *askSet, from, to int) error {
 		if err := r.askEvent(tx, set, &antv1.Event{Event: &antv1.Event_AskCreated{AskCreated: &antv1.AskCreated{Ask: set.view(n)}}}); err != nil {
 			return err
 		}
+		if err := r.tellItem(tx, set, n); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// tellItem tells of a change of the attention list.
+func (r *Room) tellItem(tx store.Tx, set *askSet, n int) error {
+	return r.askEvent(tx, set, &antv1.Event{Event: &antv1.Event_AttentionUpdated{AttentionUpdated: &antv1.AttentionUpdated{Item: set.item(n)}}})
 }
 
 func (r *Room) askEvent(tx store.Tx, set *askSet, e *antv1.Event) error {
@@ -249,7 +257,7 @@ func (r *Room) tellUntold(ctx context.Context, order uint64) error {
 				tx.Delete(untoldKey(order))
 				return nil
 			}
-			to := min(at.Next+asksOfABatch, len(set.Asks))
+			to := min(at.Next+asksOfABatch/askEvents, len(set.Asks))
 			if err := r.tellAsks(tx, set, at.Next, to); err != nil {
 				return err
 			}

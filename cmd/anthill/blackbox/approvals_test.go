@@ -216,6 +216,52 @@ func (c *cli) checkRecord(item object, choice string) {
 	}
 }
 
+// Done when: through /ws, where a browser's terminal is told of a prompt and the person types the keys themselves:
+// the agent takes each once, and what waited is over, answered by nobody else.
+func TestApprovalsByTyping(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, p := range playedCLIs {
+		t.Run(p.mode, func(t *testing.T) {
+			t.Parallel()
+			c := s.with(t).play(p)
+			c.settled()
+			w := c.spectator(c.id)
+			typed := map[string]string{"enter": "\r", "down": "\x1b[B"}
+			for n, round := range []struct {
+				line  string
+				index int
+				keys  []string
+			}{
+				{"run make install", 0, []string{"enter"}},
+				{"run make install", 2, p.deny},
+				{"choose red|blue|green", 1, []string{"down", "enter"}},
+			} {
+				e := c.listen()
+				c.submit(round.line)
+				told := e.hear(c.id, "session_needs_input", needsInput)
+				for _, k := range round.keys {
+					w.types(typed[k])
+				}
+				if got, keys := c.decided(n + 1); got.Index != round.index || !slices.Equal(keys, round.keys) {
+					t.Errorf("the agent took %v after the keys %q, want %q", got, keys, round.keys)
+				}
+				if over := e.hear(c.id, "session_input_resolved", inputResolved); over["promptId"] != told["promptId"] {
+					t.Errorf("told is %v of %v", over, told)
+				}
+				c.settled()
+				c.quiet()
+				id := str(told, "promptId")
+				if got := c.get("/api/attention/" + id).ok(); got["status"] != "gone" || got["answered_by"] != nil {
+					t.Errorf("the item is %v", got)
+				}
+				c.post("/api/attention/"+id+"/answer", object{"choice": "0"}).refused(http.StatusGone, "")
+				c.quiet()
+			}
+		})
+	}
+}
+
 // Done when: of answers at the same time by every door exactly one counts, and the
 // others are told whose.
 func TestApprovalsAtTheSameTime(t *testing.T) {

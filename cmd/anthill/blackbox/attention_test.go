@@ -1,6 +1,7 @@
 package blackbox
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -70,6 +71,31 @@ func TestAttentionIsOneList(t *testing.T) {
 	if got := ids(""); !slices.Equal(got, want[1:]) {
 		t.Errorf("the list is %q, want %q", got, want[1:])
 	}
+}
+
+// Questions of rooms are told of like prompts: when they wait, and when they do no more.
+func TestAttentionOfQuestionsIsTold(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	room := s.chatRoom("plan")
+	e := s.listen()
+	expect := func(id, status string, answer any) {
+		t.Helper()
+		item := e.hear(room, "attention_updated", attention)["item"].(object)
+		if item["id"] != id || item["kind"] != "ask" || item["status"] != status || item["answer"] != answer {
+			t.Errorf("told is %v, want %s %s", item, id, status)
+		}
+		if got := s.get("/api/attention/" + id).ok(); fmt.Sprint(got) != fmt.Sprint(item) {
+			t.Errorf("told is %v, it is %v", item, got)
+		}
+	}
+	id := str(s.post("/api/sessions/"+room+"/asks", object{"body": "Which ferry?", "created_by": "@ann"}).created(), "ask", "id")
+	expect(id, "pending", nil)
+	s.post("/api/attention/"+id+"/answer", object{"text": "the early one", "answered_by": "@bob"}).ok()
+	expect(id, "answered", "the early one")
+	s.post("/api/sessions/"+room+"/messages", object{"content": "Who brings the tent?", "sender_id": "@ann"}).created()
+	item := s.get("/api/attention?session_id=" + room).ok()["items"].([]any)[0].(object)
+	expect(str(item, "id"), "pending", nil)
 }
 
 // The list is for admins; a guest with the scope terminal answers the prompt of its

@@ -261,11 +261,18 @@ func (p *process) wait(t *testing.T, d time.Duration) {
 	select {
 	case <-p.exited:
 	case <-time.After(d):
-		if err := p.cmd.Process.Kill(); err != nil {
+		t.Errorf("the program did not end within %v", d)
+		if err := p.cmd.Process.Signal(syscall.SIGQUIT); err != nil { // it says what it waits for
 			t.Error(err)
 		}
-		<-p.exited
-		t.Errorf("the program did not end within %v", d)
+		select {
+		case <-p.exited:
+		case <-time.After(d):
+			if err := p.cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			<-p.exited
+		}
 	}
 }
 
@@ -298,8 +305,8 @@ func (p *process) judge(t *testing.T, errorsExpected bool) {
 		}
 	}
 	if t.Failed() {
-		if len(text) > 8<<10 {
-			text = "…" + text[len(text)-8<<10:]
+		if len(text) > 64<<10 {
+			text = "…" + text[len(text)-64<<10:]
 		}
 		t.Logf("stderr of process %d:\n%s", p.cmd.Process.Pid, text)
 	}

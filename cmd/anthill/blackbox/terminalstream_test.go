@@ -244,7 +244,8 @@ func TestTerminalStreamCharacters(t *testing.T) {
 	onHosts(t, func(t *testing.T, host option) {
 		s := start(t, host)
 		text := strings.Repeat("漢字ünï✓🐜", 40_000)
-		c := s.terminal("characters", "sh", "-c", `stty raw -echo; read go; i=0; while [ $i -lt 40000 ]; do printf '漢字ünï✓🐜%.0s' 1 2 3 4 5 6 7 8 9 10; i=$((i+10)); done; printf end; cat`)
+		c := s.terminal("characters", "sh", "-c", `stty raw -echo; printf ready; read go; i=0; while [ $i -lt 40000 ]; do printf '漢字ünï✓🐜%.0s' 1 2 3 4 5 6 7 8 9 10; i=$((i+10)); done; printf end; cat`)
+		c.shows("ready")
 		v := s.view(&antv1.AttachOpen{SessionId: c.id})
 		v.types("\n")
 		for !strings.HasSuffix(v.all.String(), "end") {

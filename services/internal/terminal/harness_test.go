@@ -20,6 +20,14 @@ import (
 	"anthill/services/internal/terminal"
 )
 
+// scale is a number of repetitions, and how many they are in a long run (make soak).
+func scale(n, long int) int {
+	if os.Getenv("ANTHILL_SOAK") != "" {
+		return long
+	}
+	return n
+}
+
 // TestMain lets the test binary be the recorder and a gateway that is killed.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {

@@ -32,7 +32,7 @@ func TestLastBytesUnderLoad(t *testing.T) {
 			}
 			defer func() { _, _ = busy.Process.Kill(), busy.Wait() }()
 		}
-		const many = 20
+		many := scale(5, 20)
 		var wait sync.WaitGroup
 		for i := range many {
 			wait.Go(func() {

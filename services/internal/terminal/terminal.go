@@ -144,7 +144,7 @@ func (t *Terminal) follow() {
 	caughtUp := false
 	var marks []mark
 	opened := int64(-1)
-	for {
+	for t.engine.base.Err() == nil { // what comes later is read by the next process
 		closed := exists(filepath.Join(t.history.dir, closedName)) // before we read: then that is all
 		n, at, err := tail.read(buf)
 		if err != nil {

@@ -662,7 +662,7 @@ func recorderOf(t *testing.T, term *terminal.Terminal) int {
 func TestManyTerminals(t *testing.T) {
 	h := newHome(t, "tmux")
 	e, shut := h.open()
-	const many = 200
+	many := scale(40, 200)
 	var wait sync.WaitGroup
 	turn := make(chan struct{}, 8)
 	for i := range many {
