@@ -188,6 +188,13 @@ func (r *Room) welcome(tx store.Tx, room *Session, q *antv1.AddParticipantReques
 	case q.Alias != "" && !mention.Is(strings.TrimPrefix(q.Alias, "@"), coworkerHandle):
 		return nil, fault.BadField("value_error", coworkerHandle+" has no alias", "alias")
 	}
+	linked, err := r.opt.Sessions.LinkedTerminals(tx, room.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(linked) > 0 {
+		return nil, fault.New(fault.Invalid, "PRIVATE_CHAT", "this is the private chat of a terminal: what is said here is typed into it")
+	}
 	c, err := load[coworker](tx, coworkerKey(room.ID))
 	if err != nil {
 		return nil, err

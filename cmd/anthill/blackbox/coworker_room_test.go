@@ -237,7 +237,7 @@ func TestCoworkerKilled(t *testing.T) {
 	s := start(t, withModel(p))
 	room := s.chat("build")
 	first := s.postAs(room, "@ann", "@anton one")
-	c := p.next().text("begun")
+	p.next().text("begun")
 	s.tail(str(s.coworker(room), "conversation_id"), 0).untilText("begun")
 	second := s.postAs(room, "@ann", "@anton two")
 	s.eventually("the second waits", func() bool {
@@ -246,7 +246,7 @@ func TestCoworkerKilled(t *testing.T) {
 	})
 	s.kill()
 	s.restart()
-	c = p.next()
+	c := p.next()
 	if c.asked() != "@anton two" {
 		t.Errorf("asked %q", c.asked())
 	}
@@ -467,6 +467,11 @@ func TestCoworkerHandle(t *testing.T) {
 	if got := fmt.Sprint(attempts(s.postAs("/api/sessions/"+str(gemini, "linked_chat_id"), "@ann", "@anton hi"))); !strings.HasPrefix(got, "[gemini:") {
 		t.Errorf("in the chat of a terminal: %s", got)
 	}
+	private := "/api/sessions/" + str(gemini, "linked_chat_id")
+	if got := attempts(s.post(private+"/messages", object{"content": "hi", "target": "@anton"}).created()); len(got) != 0 {
+		t.Errorf("as a target in the chat of a terminal: %s", got)
+	}
+	s.post(private+"/participants", object{"handle": "@anton"}).refused(http.StatusBadRequest, "")
 
 	third := s.chat("third")
 	s.postAs(third, "@ann", "@anton hi")
