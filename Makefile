@@ -18,12 +18,12 @@ build: ## build bin/anthill
 	go build -o $(BIN) ./cmd/anthill
 
 test: ## all Go tests and black-box tests of the built binary, with the race detector
-	go test $(RACE) -parallel 4 -timeout 20m ./...
+	go test $(RACE) -parallel 4 -timeout 24m ./...
 
 e2e: build e2e/node_modules/.package-lock.json ## unmodified clients, and a provider in every kind of trouble (needs Node.js)
 	go build -o bin/openaigo ./e2e/openaigo
 	cd e2e && npm test
-	go test -count=1 -run '^TestFault' ./cmd/anthill/blackbox
+	go test -count=1 -run '^Test(Fault|TerminalWSIsWhole|SendsToAgents)' ./cmd/anthill/blackbox
 
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --no-audit --no-fund --silent

@@ -119,7 +119,7 @@ func (s *shown) finish() {
 // of any byte: it reads the recording, as viewers do.
 func (r *Room) follow(s *seat) {
 	defer s.shown.finish()
-	f := &follower{seat: s}
+	f := &follower{seat: s, closing: r.base.Done()}
 	err := f.run(r.base)
 	f.note(true)
 	if err != nil && !errors.Is(err, io.EOF) && r.base.Err() == nil {
@@ -130,10 +130,11 @@ func (r *Room) follow(s *seat) {
 // follower draws one screen.
 type follower struct {
 	*seat
-	reader *terminal.Reader
-	flood  bool // output was left out just now, and more came at once
-	noted  screenNote
-	asOf   time.Time // when it was noted
+	closing <-chan struct{} // of the room
+	reader  *terminal.Reader
+	flood   bool // output was left out just now, and more came at once
+	noted   screenNote
+	asOf    time.Time // when it was noted
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -184,9 +185,14 @@ func (f *follower) within(ctx context.Context, d time.Duration) (terminal.Chunk,
 	return c, err
 }
 
-// draw draws a piece of output, in steps.
+// draw draws a piece of output, in steps, as long as the room is open.
 func (f *follower) draw(c terminal.Chunk) {
 	for data, at := c.Data, c.Offset; len(data) > 0; {
+		select {
+		case <-f.closing:
+			return
+		default:
+		}
 		f.shown.mu.Lock()
 		n := min(len(data), drawStep)
 		if len(f.shown.sizes) > 0 {

@@ -72,8 +72,8 @@ func (s *server) obeyed(name, conversation string) *turn {
 // F13: a stream that is cut at any byte is an incomplete answer. What was said is
 // kept, no tool runs from what was not said to its end, and the conversation goes
 // on. The body just ends or the connection breaks, by turns, or both with
-// ANTHILL_SOAK; with the race detector, which makes it slow, every seventh byte
-// is enough, since make e2e runs it without.
+// ANTHILL_SOAK; with the race detector, which makes it slow, some of the bytes
+// are enough, since make e2e runs it without.
 func TestFaultCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, f *faulty) {
@@ -101,7 +101,7 @@ func TestFaultCutAtEveryByte(t *testing.T) {
 			kind, _, _ := strings.Cut(name, "-")
 			c := &cutting{t: t, s: s.with(t), faulty: f, kind: kind, sample: samples[kind]}
 			for n := first; n <= len(c.sample.wire()); n += shards {
-				if raceOn && !soak && n%7 != 0 {
+				if raceOn && !soak && n%53 != 0 {
 					continue
 				}
 				if soak || n/shards%2 == 0 {

@@ -273,8 +273,11 @@ func letters(n int, r *rand.Rand) (all []string) {
 
 // rounds is how many messages each fake gets.
 func rounds() int {
-	if soak {
+	switch {
+	case soak:
 		return 1000
+	case raceOn: // which makes it slow; make e2e runs it without
+		return 12
 	}
 	return 50
 }

@@ -2,7 +2,9 @@ package blackbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -54,7 +56,7 @@ func (s *server) view(o *antv1.AttachOpen) *viewer {
 
 func (v *viewer) open(o *antv1.AttachOpen) {
 	v.t.Helper()
-	if err := v.Send(&antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Open{Open: o}}); err != nil {
+	if err := v.Send(&antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Open{Open: o}}); err != nil && !errors.Is(err, io.EOF) { // refused by then: Recv says why
 		v.t.Fatal(err)
 	}
 }
@@ -266,19 +268,19 @@ func TestTerminalStreamRestart(t *testing.T) {
 	port := s.samePort()
 	c := s.terminal("counter", counting...)
 	v := s.view(&antv1.AttachOpen{SessionId: c.id, From: new(uint64)})
-	for v.all.Len() < 1<<20 {
+	for v.all.Len() < 1<<18 {
 		v.step()
 	}
 	s.kill()
 	s.restart(port)
 	again := s.view(&antv1.AttachOpen{SessionId: c.id, From: &v.next})
 	again.next, again.seen = v.next, true
-	for again.all.Len() < 1<<20 {
+	for again.all.Len() < 1<<18 {
 		again.step()
 	}
 	n := counter{t: t}
 	n.take(v.all.String() + again.all.String())
-	if n.read < 100_000 {
+	if n.read < 25_000 {
 		t.Errorf("%d lines", n.read)
 	}
 }

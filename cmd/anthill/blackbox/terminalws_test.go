@@ -126,9 +126,13 @@ func (w *spectator) types(text string) {
 // history, while another terminal answers.
 func TestTerminalWSIsWhole(t *testing.T) {
 	t.Parallel()
+	size := 64 << 20
+	if raceOn { // which makes it slow; make e2e runs it without
+		size = 8 << 20
+	}
 	onHosts(t, func(t *testing.T, host option) {
 		s := start(t, host)
-		file, sum := flood(t, 64<<20)
+		file, sum := flood(t, size)
 		c := s.terminal("flood", "sh", "-c", `stty -echo; printf ready; read go; cat "$0"; read more`, file)
 		other := s.terminal("other", "cat")
 		w := s.spectator(c.id)
@@ -151,15 +155,15 @@ func TestTerminalWSIsWhole(t *testing.T) {
 			}
 		})
 		hash, n := sha256.New(), 0
-		for n < 64<<20 {
+		for n < size {
 			data, _ := w.output()
 			hash.Write([]byte(data))
 			n += len(data)
 		}
 		close(stop)
 		echo.Wait()
-		if got := hex.EncodeToString(hash.Sum(nil)); n != 64<<20 || got != sum {
-			t.Errorf("%d bytes with sum %s arrived, want 64 MiB with %s", n, got, sum)
+		if got := hex.EncodeToString(hash.Sum(nil)); n != size || got != sum {
+			t.Errorf("%d bytes with sum %s arrived, want %d with %s", n, got, size, sum)
 		}
 		if answers < 3 {
 			t.Errorf("the other terminal answered %d times", answers)
@@ -235,6 +239,9 @@ func (c *counter) take(data string) {
 		}
 		c.rest = rest
 		line = strings.TrimSpace(line)
+		if line == "" && c.last == 0 { // rows of a screen that was not full yet
+			continue
+		}
 		n := 0
 		if _, err := fmt.Sscanf(line, "<%d>", &n); err != nil || line != fmt.Sprintf("<%d>", n) {
 			c.t.Fatalf("a line %q after %d", line, c.last)

@@ -113,6 +113,9 @@ func (r *Reader) Offset() int64 { return r.at }
 // kept any more is left out (Truncated).
 func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 	for {
+		if ctx.Err() != nil { // also when there is always more
+			return Chunk{}, context.Cause(ctx)
+		}
 		c, changed := r.recent()
 		if len(c.Data) > 0 {
 			return c, nil
