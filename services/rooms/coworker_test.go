@@ -206,10 +206,10 @@ func TestCoworkerGivesUp(t *testing.T) {
 	if _, err := h.room.DeleteMessage(t.Context(), &antv1.DeleteMessageRequest{SessionId: "r", MsgId: first.Id}); err != nil {
 		t.Fatal(err)
 	}
+	h.restart() // nothing is being handed over then
 	f.mu.Lock()
 	f.full, f.gate = false, make(chan struct{})
 	f.mu.Unlock()
-	h.restart()
 	h.room.JoinCoworkers(f)
 	f.gate <- struct{}{}
 	if own := h.said(1); strings.TrimSpace(own[0].Content) != "To @anton two" {

@@ -401,6 +401,9 @@ func (p *process) ask(f frame) {
 		}
 		answer := request{Op: "answer", ID: f.ID}
 		text, err := p.model.Complete(ctx, Prompt{Text: f.Prompt, System: f.System, MaxTokens: max(f.MaxTokens, 0), Schema: f.Schema})
+		if ctx.Err() != nil { // the cell is being stopped, and says so itself
+			return
+		}
 		if answer.Text = text; err != nil {
 			answer.Error = err.Error()
 		}
