@@ -57,7 +57,7 @@ type Options struct {
 }
 
 // InProcess is a channel to services of this process that no port serves.
-func InProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) grpc.ClientConnInterface {
+func InProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) ant.Channel {
 	return inProcess(register, unary, stream)
 }
 

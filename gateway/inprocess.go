@@ -18,11 +18,14 @@ import (
 // interceptors as on the port, without a socket between.
 //
 // Streams are grpchan's. Unary calls run on the caller's goroutine: a REST
-// call has one already, and a new one would grow its stack anew each time.
+// call has one already, and a new one would grow its stack anew each time. So do
+// streams that are served ([channel.Serve]).
 type channel struct {
 	*inprocgrpc.Channel
 	unary     grpc.UnaryServerInterceptor
+	stream    grpc.StreamServerInterceptor
 	endpoints map[string]endpoint
+	streams   map[string]streaming
 }
 
 // endpoint is the handler of one unary method.
@@ -31,9 +34,15 @@ type endpoint struct {
 	handle grpc.MethodHandler
 }
 
+// streaming is the handler of one method with streams.
+type streaming struct {
+	impl any
+	desc *grpc.StreamDesc
+}
+
 // inProcess makes a channel to the services.
 func inProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) *channel {
-	ch := &channel{Channel: &inprocgrpc.Channel{}, unary: unary, endpoints: map[string]endpoint{}}
+	ch := &channel{Channel: &inprocgrpc.Channel{}, unary: unary, stream: stream, endpoints: map[string]endpoint{}, streams: map[string]streaming{}}
 	ch.WithServerStreamInterceptor(stream).WithCloner(handOver{})
 	register(ch)
 	return ch
@@ -43,6 +52,9 @@ func inProcess(register func(grpc.ServiceRegistrar), unary grpc.UnaryServerInter
 func (ch *channel) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	for _, m := range desc.Methods {
 		ch.endpoints["/"+desc.ServiceName+"/"+m.MethodName] = endpoint{impl, m.Handler}
+	}
+	for i := range desc.Streams {
+		ch.streams["/"+desc.ServiceName+"/"+desc.Streams[i].StreamName] = streaming{impl, &desc.Streams[i]}
 	}
 	ch.Channel.RegisterService(desc, impl)
 }

@@ -27,9 +27,19 @@ import (
 	antonv1 "anthill/gen/anton/v1"
 )
 
+// Channel carries calls to the services, in process.
+type Channel interface {
+	grpc.ClientConnInterface
+	// Serve runs a method with streams on the caller's goroutine, to its end, which is nil or a status. The handler
+	// receives what ask returns, whose context ends with the handler, until that is [io.EOF]; what it sends it hands to
+	// answer itself, one at a time. So nothing waits for another goroutine to be scheduled. An error of answer is the
+	// handler's: it should end.
+	Serve(ctx context.Context, method string, ask func(context.Context) (proto.Message, error), answer func(proto.Message) error) error
+}
+
 // Options for New.
 type Options struct {
-	Channel     grpc.ClientConnInterface
+	Channel     Channel
 	RelaySecret string // what EventsService.Relay asks for
 	Log         *slog.Logger
 }

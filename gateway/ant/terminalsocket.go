@@ -1,8 +1,8 @@
 package ant
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -16,17 +16,14 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"anthill/gateway/ws"
 	antv1 "anthill/gen/ant/v1"
 )
 
-const (
-	actsMost = 1 << 20         // bytes that wait for one terminal; a socket with more is not read meanwhile
-	actCost  = 1 << 10         // what one counts for at least
-	joinMost = 64 << 10        // bytes of input that are handed over at once
-	lastFor  = 5 * time.Second // for what a socket said before it ended
-)
+// lastFor is how long what a socket said before it ended may take.
+const lastFor = 5 * time.Second
 
 // line is what one socket has to do with one terminal. What it wants is done in order, by a goroutine of its own, so
 // that no terminal holds up another. Two streams are below it: one that types and has the size of the client's
@@ -34,29 +31,14 @@ const (
 type line struct {
 	c    *caller
 	id   string
-	wake chan struct{}
+	acts *acts
 	done chan struct{} // closed when the goroutine has ended
 
-	mu    sync.Mutex
-	acts  []act
-	bytes int
-	room  chan struct{} // closed once there is room again; nil: nobody waits
-	over  bool          // nothing more comes
-
-	// Of the goroutine.
+	mu      sync.Mutex
+	busy    bool // the goroutine has something to do
 	keys    *keys
 	display *display
 }
-
-// act is one thing that a client wants.
-type act struct {
-	frame
-	data       []byte
-	cols, rows int32
-	done       chan struct{} // closed when it is done; nil: nobody waits
-}
-
-func (a act) cost() int { return max(len(a.data), actCost) }
 
 // line returns the one to a terminal; nil: the socket has too many.
 func (c *caller) line(id string) *line {
@@ -64,7 +46,7 @@ func (c *caller) line(id string) *line {
 	defer c.mu.Unlock()
 	l := c.lines[id]
 	if l == nil && len(c.lines) < channelsMax {
-		l = &line{c: c, id: id, wake: make(chan struct{}, 1), done: make(chan struct{})}
+		l = &line{c: c, id: id, acts: newActs(), done: make(chan struct{})}
 		c.lines[id] = l
 		go l.run()
 	}
@@ -82,7 +64,7 @@ func (c *caller) hangUp() {
 	}
 	c.mu.Unlock()
 	for _, l := range lines {
-		l.end()
+		l.acts.end()
 	}
 	for _, l := range lines {
 		select {
@@ -95,75 +77,31 @@ func (c *caller) hangUp() {
 	}
 }
 
-// end lets the goroutine end once all is done.
-func (l *line) end() {
-	l.mu.Lock()
-	l.over = true
-	l.mu.Unlock()
-	l.wakeUp()
-}
-
-func (l *line) wakeUp() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// post queues an act. It waits while too much is queued, and is false when the socket has ended by then.
+// post queues an act for the goroutine or, when that has nothing to do, for the stream that types. It waits while too
+// much is queued, and is false when the socket has ended by then.
 func (l *line) post(a act) bool {
 	for {
-		l.mu.Lock()
-		if l.bytes == 0 || l.bytes+a.cost() <= actsMost {
-			break
+		room := l.offer(a)
+		if room == nil {
+			return true
 		}
-		if l.room == nil {
-			l.room = make(chan struct{})
-		}
-		room := l.room
-		l.mu.Unlock()
 		select {
 		case <-room:
 		case <-l.c.socket.Over():
 			return false
 		}
 	}
-	defer l.wakeUp()
-	defer l.mu.Unlock()
-	if n := len(l.acts); n > 0 && a.Type == "terminal_input" && l.acts[n-1].Type == a.Type && len(l.acts[n-1].data)+len(a.data) <= joinMost {
-		last := &l.acts[n-1]
-		l.bytes -= last.cost()
-		last.data = append(last.data, a.data...)
-		l.bytes += last.cost()
-		return true
-	}
-	l.acts = append(l.acts, a)
-	l.bytes += a.cost()
-	return true
 }
 
-// next takes the oldest act; false: there is none, and none comes.
-func (l *line) next() (act, bool) {
-	for {
-		l.mu.Lock()
-		if len(l.acts) > 0 {
-			a := l.acts[0]
-			l.acts = l.acts[1:]
-			l.bytes -= a.cost()
-			if l.room != nil {
-				close(l.room)
-				l.room = nil
-			}
-			l.mu.Unlock()
-			return a, true
-		}
-		over := l.over
-		l.mu.Unlock()
-		if over {
-			return act{}, false
-		}
-		<-l.wake
+func (l *line) offer(a act) (room <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.busy && a.typed() && !l.keys.ended() && l.keys.acts.offer(a) == nil {
+		return nil
 	}
+	room = l.acts.offer(a)
+	l.busy = l.busy || room == nil
+	return room
 }
 
 func (l *line) run() {
@@ -181,12 +119,30 @@ func (l *line) run() {
 	l.rest()
 }
 
+// next takes the oldest act; false: there is none, and none comes.
+func (l *line) next() (act, bool) {
+	l.mu.Lock()
+	a, ok := l.acts.take()
+	l.busy = ok
+	l.mu.Unlock()
+	if ok {
+		return a, true
+	}
+	a, err := l.acts.next(context.Background()) // who offers it makes us busy
+	return a, err == nil
+}
+
 // rest ends both streams.
 func (l *line) rest() {
 	l.keys.close()
 	l.display.close()
-	l.keys = nil
-	l.setDisplay(nil)
+	l.set(nil, nil)
+}
+
+func (l *line) set(k *keys, d *display) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys, l.display = k, d
 }
 
 func (l *line) do(a act) {
@@ -203,11 +159,11 @@ func (l *line) do(a act) {
 		}
 	case "leave_session":
 		l.rest()
-	case "terminal_input":
-		l.say(a, &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Input{Input: a.data}})
-	case "terminal_resize":
-		l.say(a, &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Resize{
-			Resize: &antv1.TerminalSize{Cols: a.cols, Rows: a.rows}}})
+	case "terminal_input", "terminal_resize":
+		if l.keys.ended() && l.failed(a.frame, l.openKeys(&antv1.AttachOpen{}, a.Type)) {
+			return
+		}
+		l.keys.acts.post(a, l.keys.over) // who listens to the stream says why it has ended
 	}
 }
 
@@ -217,20 +173,6 @@ func (l *line) spawn(a act) {
 	open := &antv1.AttachOpen{Spawn: true, Size: &antv1.TerminalSize{Cols: a.cols, Rows: a.rows}, Cwd: a.Cwd}
 	if !l.failed(a.frame, l.openKeys(open, a.Type)) {
 		l.failed(a.frame, l.show(a.Offset, true))
-	}
-}
-
-// say sends what a client types, or its size.
-func (l *line) say(a act, m *antv1.AttachTerminalRequest) {
-	if l.keys.ended() {
-		l.keys = nil
-		if l.failed(a.frame, l.openKeys(&antv1.AttachOpen{}, a.Type)) {
-			return
-		}
-	}
-	l.keys.about.Store(&a.Type)
-	if err := l.keys.stream.Send(m); err != nil && !errors.Is(err, io.EOF) {
-		l.failed(a.frame, err) // io.EOF: who listens to the stream says why
 	}
 }
 
@@ -261,55 +203,82 @@ func reasonOf(err error) string {
 	return status.Code(err).String()
 }
 
+// attach runs a stream to the terminal, and returns what it begins with. It receives what ask returns; answer gets the
+// rest, and ended how it ended.
+func (l *line) attach(ctx context.Context, open *antv1.AttachOpen, ask func(context.Context) (proto.Message, error),
+	answer func(*antv1.AttachTerminalResponse) error, ended func(error)) (*antv1.TerminalHealth, error) {
+	begun, failed := make(chan *antv1.TerminalHealth, 1), make(chan error, 1)
+	asked, answered := false, false
+	go func() {
+		err := l.c.h.sockets.channel.Serve(ctx, antv1.TerminalsService_AttachTerminal_FullMethodName, func(ctx context.Context) (proto.Message, error) {
+			if !asked {
+				asked = true
+				return &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Open{Open: open}}, nil
+			}
+			return ask(ctx)
+		}, func(m proto.Message) error {
+			r, ok := m.(*antv1.AttachTerminalResponse)
+			if ok && answered {
+				return answer(r)
+			}
+			answered = true
+			begun <- r.GetHealth()
+			return nil
+		})
+		if answered {
+			ended(err)
+		} else {
+			failed <- cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+	}()
+	select {
+	case health := <-begun:
+		return health, nil
+	case err := <-failed:
+		return nil, err
+	}
+}
+
 // keys is the stream that types.
 type keys struct {
-	stream antv1.TerminalsService_AttachTerminalClient
-	about  atomic.Pointer[string] // the last frame that it was used for
-	over   chan struct{}          // closed when it has ended
+	acts  *acts
+	about atomic.Pointer[string] // the last frame that it was used for
+	over  chan struct{}          // closed when it has ended
 }
 
 // openKeys opens the stream that types, and returns once the terminal is told of.
 func (l *line) openKeys(open *antv1.AttachOpen, about string) error {
 	open.SessionId, open.InputOnly = l.id, true
-	stream, _, err := l.open(l.c.last, open)
-	if err != nil {
-		return err
-	}
-	k := &keys{stream: stream, over: make(chan struct{})}
+	k := &keys{acts: newActs(), over: make(chan struct{})}
 	k.about.Store(&about)
-	l.keys = k
-	go func() {
-		defer close(k.over)
-		for {
-			m, err := stream.Recv()
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					l.failed(frame{Type: *k.about.Load(), SessionID: l.id}, err)
-				}
-				return
-			}
-			if r := m.GetRefusal(); r != nil {
-				l.c.refused(strings.ToLower(r.Reason), frame{Type: *k.about.Load(), SessionID: l.id}, r.Message)
-			}
+	_, err := l.attach(l.c.last, open, k.next, func(m *antv1.AttachTerminalResponse) error {
+		if r := m.GetRefusal(); r != nil {
+			l.c.refused(strings.ToLower(r.Reason), frame{Type: *k.about.Load(), SessionID: l.id}, r.Message)
 		}
-	}()
-	return nil
+		return nil
+	}, func(err error) {
+		defer close(k.over)
+		if err != nil {
+			l.failed(frame{Type: *k.about.Load(), SessionID: l.id}, err)
+		}
+	})
+	if err == nil {
+		l.set(k, l.display)
+	}
+	return err
 }
 
-// open opens a stream and returns what it begins with.
-func (l *line) open(ctx context.Context, open *antv1.AttachOpen) (antv1.TerminalsService_AttachTerminalClient, *antv1.TerminalHealth, error) {
-	stream, err := l.c.h.sockets.terminals.AttachTerminal(ctx)
+// next is what the terminal gets next.
+func (k *keys) next(ctx context.Context) (proto.Message, error) {
+	a, err := k.acts.next(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := stream.Send(&antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Open{Open: open}}); err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
+	k.about.Store(&a.Type)
+	if a.Type == "terminal_resize" {
+		return &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Resize{Resize: &antv1.TerminalSize{Cols: a.cols, Rows: a.rows}}}, nil
 	}
-	first, err := stream.Recv()
-	if err != nil {
-		return nil, nil, err
-	}
-	return stream, first.GetHealth(), nil
+	return &antv1.AttachTerminalRequest{Message: &antv1.AttachTerminalRequest_Input{Input: a.data}}, nil
 }
 
 func (k *keys) ended() bool {
@@ -329,7 +298,7 @@ func (k *keys) close() {
 	if k == nil {
 		return
 	}
-	_ = k.stream.CloseSend() // it never fails
+	k.acts.end()
 	<-k.over
 }
 
@@ -347,28 +316,34 @@ type display struct {
 // client waits to hear how the terminal is.
 func (l *line) show(from *uint64, tell bool) error {
 	ctx, cancel := context.WithCancel(l.c.ctx)
-	stream, health, err := l.open(ctx, &antv1.AttachOpen{SessionId: l.id, From: from})
-	if err == nil {
-		err = stream.CloseSend()
-	}
+	d := &display{l: l, cancel: cancel, done: make(chan struct{})}
+	told := make(chan struct{}) // closed when the client has heard how the terminal is
+	health, err := l.attach(ctx, &antv1.AttachOpen{SessionId: l.id, From: from}, nothing, func(m *antv1.AttachTerminalResponse) error {
+		<-told
+		if o := m.GetOutput(); o != nil && !l.c.print(d, o) {
+			d.stop()
+			return ctx.Err()
+		}
+		return nil
+	}, func(err error) {
+		defer close(d.done)
+		defer cancel()
+		d.broke(err)
+	})
+	defer close(told)
 	if err != nil {
 		cancel()
 		return err
 	}
-	d := &display{l: l, cancel: cancel, done: make(chan struct{})}
-	l.setDisplay(d)
+	l.set(l.keys, d)
 	if tell {
 		l.c.send(liveness{"session_health", l.id, health.GetAlive(), health.GetUnavailable()})
 	}
-	go d.run(stream)
 	return nil
 }
 
-func (l *line) setDisplay(d *display) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.display = d
-}
+// nothing is what a stream is asked that only shows.
+func nothing(context.Context) (proto.Message, error) { return nil, io.EOF }
 
 // hide shows nothing any more, at once.
 func (l *line) hide() {
@@ -392,21 +367,6 @@ func (d *display) close() {
 	if d != nil {
 		d.stop()
 		<-d.done
-	}
-}
-
-func (d *display) run(stream antv1.TerminalsService_AttachTerminalClient) {
-	defer close(d.done)
-	defer d.cancel()
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			d.broke(err)
-			return
-		}
-		if o := m.GetOutput(); o != nil && !d.l.c.print(d, o) {
-			return
-		}
 	}
 }
 

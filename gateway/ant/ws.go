@@ -32,6 +32,7 @@ type sockets struct {
 	people    antv1.ParticipantsServiceClient
 	sessions  antv1.SessionsServiceClient
 	terminals antv1.TerminalsServiceClient
+	channel   Channel
 	build     string // tells clients that the server was restarted
 
 	mu       sync.Mutex
@@ -44,9 +45,9 @@ func newSockets(o Options) *sockets {
 	events := antv1.NewEventsServiceClient(o.Channel)
 	return &sockets{relay: newRelay(events, o.RelaySecret, o.Log), events: events,
 		access: antonv1.NewAccessServiceClient(o.Channel), people: antv1.NewParticipantsServiceClient(o.Channel), sessions: antv1.NewSessionsServiceClient(o.Channel),
-		terminals: antv1.NewTerminalsServiceClient(o.Channel),
-		build:     strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.Itoa(os.Getpid()),
-		open:      map[*ws.Socket]struct{}{}, none: make(chan struct{})}
+		terminals: antv1.NewTerminalsServiceClient(o.Channel), channel: o.Channel,
+		build: strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.Itoa(os.Getpid()),
+		open:  map[*ws.Socket]struct{}{}, none: make(chan struct{})}
 }
 
 // add is false while the server stops.

@@ -20,9 +20,9 @@ import (
 // and, once the output is calm, or at the latest after floodFor or when somebody wants to see it, draws the last
 // tailBytes from the beginning of a line.
 const (
-	farBehind  = 1 << 20
-	tailBytes  = 256 << 10
-	drawStep   = 32 << 10 // drawn at once: who looks waits no longer than that takes
+	farBehind  = 256 << 10
+	tailBytes  = 128 << 10 // about what is kept above a screen
+	drawStep   = 32 << 10  // drawn at once: who looks waits no longer than that takes
 	calmAfter  = 20 * time.Millisecond
 	floodFor   = 500 * time.Millisecond
 	floodPause = 5 * time.Millisecond // between two looks at a flood
@@ -258,6 +258,10 @@ func pause(ctx context.Context, d time.Duration) {
 
 // land draws again, from the beginning of a line if there is one.
 func (f *follower) land(tail []byte, end int64) {
+	if cut := len(tail) - tailBytes; cut > 0 {
+		f.skip(tail[:cut], end-tailBytes)
+		tail = tail[cut:]
+	}
 	if i := bytes.IndexByte(tail, '\n'); i >= 0 {
 		f.skip(tail[:i+1], end-int64(len(tail)-i-1))
 		tail = tail[i+1:]

@@ -73,7 +73,7 @@ func TestStatusOfAnAgent(t *testing.T) {
 		t.Errorf("capture %v", o["capture"])
 	}
 	var states []string
-	c.submit("hello")
+	c.submit("wait for me")
 	for !slices.Contains(states, "busy") || states[len(states)-1] != "ready" {
 		m := ws.until("agent_status_updated")
 		if m["sessionId"] != c.id || m["seq"] != nil {
@@ -85,6 +85,9 @@ func TestStatusOfAnAgent(t *testing.T) {
 			}
 		}
 		states = append(states, str(m, "status", "state"))
+		if states[len(states)-1] == "busy" {
+			s.post("/api/sessions/"+c.id+"/terminal/input", object{"data": "\x1b"}).ok()
+		}
 	}
 	if flag := s.get("/api/sessions/" + c.id).ok()["cli_flag"]; flag != "claude-code" {
 		t.Errorf("cli_flag %v", flag)

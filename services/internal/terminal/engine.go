@@ -349,7 +349,7 @@ func (e *Engine) prepare(ctx context.Context, id string) (*Terminal, error) {
 			return nil, fmt.Errorf("terminal: make the recording: %w", err)
 		}
 	}
-	return e.newTerminal(id, h), nil
+	return e.newTerminal(id, h)
 }
 
 // attach takes up a terminal that lives in the host.
@@ -358,7 +358,10 @@ func (e *Engine) attach(ctx context.Context, id string) (*Terminal, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := e.newTerminal(id, h)
+	t, err := e.newTerminal(id, h)
+	if err != nil {
+		return nil, err
+	}
 	if n, err := readNote(e.dir(id)); err == nil {
 		t.cols, t.rows, t.marker = n.Cols, n.Rows, n.Marker
 	}

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,7 +47,15 @@ func TestMain(m *testing.M) {
 			gateway(os.Args[2])
 		}
 	}
+	// The runtime's goroutine for signals must not begin within a bubble of synctest.
+	signal.Stop(notified())
 	os.Exit(m.Run())
+}
+
+func notified() chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR2)
+	return c
 }
 
 // home is the data directory of one test.

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"net/url"
 	"path"
 	"strconv"
@@ -58,7 +59,16 @@ type markParser struct {
 // feed takes the bytes at offset at, which were written at when.
 func (p *markParser) feed(at int64, data []byte, when time.Time) {
 	p.scanner.limit = sequenceMost
+	esc := -1
 	for i := 0; i < len(data); {
+		if p.Phase != 'B' && p.scanner.ground() { // text, of which nothing is kept
+			if esc < i {
+				esc = i + indexOrLen(data[i:], 0x1b)
+			}
+			if i += indexOrLen(data[i:esc], 0xc2); i == len(data) {
+				return
+			}
+		}
 		kind, n := p.scanner.next(data[i:])
 		if p.Phase == 'B' {
 			p.echo = append(p.echo, data[i:i+min(n, echoMost-len(p.echo))]...)
@@ -68,6 +78,14 @@ func (p *markParser) feed(at int64, data []byte, when time.Time) {
 		}
 		i += n
 	}
+}
+
+// indexOrLen is the index of the first c in data, or its length.
+func indexOrLen(data []byte, c byte) int {
+	if i := bytes.IndexByte(data, c); i >= 0 {
+		return i
+	}
+	return len(data)
 }
 
 // command carries out an operating system command that ended before offset.

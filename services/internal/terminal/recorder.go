@@ -41,6 +41,7 @@ func Record(dir string, keep int64, in io.Reader) error {
 	if err != nil && w == nil {
 		return err
 	}
+	news := openAnnouncer(dir)
 	f := markFilter{write: w.write, seen: func() { launcher.Seen(dir) }}
 	if token := launcher.Token(dir); token != "" {
 		f.mark = launcher.Mark(token)
@@ -49,17 +50,20 @@ func Record(dir string, keep int64, in io.Reader) error {
 	for {
 		n, err := in.Read(buf)
 		f.pass(buf[:n])
+		news.tell()
 		if n >= floodBytes {
 			time.Sleep(floodPause) // fewer, larger writes leave tmux more of the processor
 		}
+		if err == nil {
+			continue
+		}
+		f.flush()
+		closed := w.close()
+		news.tell()
 		if errors.Is(err, io.EOF) {
-			f.flush()
-			return w.close()
+			return closed
 		}
-		if err != nil {
-			f.flush()
-			return errors.Join(fmt.Errorf("terminal: read from the terminal: %w", err), w.close())
-		}
+		return errors.Join(fmt.Errorf("terminal: read from the terminal: %w", err), closed)
 	}
 }
 

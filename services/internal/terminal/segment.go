@@ -258,6 +258,9 @@ func (t *tail) read(buf []byte) (n int, at int64, err error) {
 	}
 }
 
+// complete says whether more of the recording is to be found in another segment.
+func (t *tail) complete() bool { return t.file != nil && t.at-t.start >= segmentBytes }
+
 // next moves to the segment that has the next byte, once the open one is
 // complete and read.
 func (t *tail) next() (bool, error) {

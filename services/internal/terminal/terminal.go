@@ -18,9 +18,10 @@ type Terminal struct {
 	history *history
 	record  *recording
 	proc    Process
-	writer  *segmentWriter // of a host that does not record by itself
-	wake    <-chan struct{}
-	input   chan struct{} // held by whose input is written; waiting is in order
+	writer  *segmentWriter  // of a host that does not record by itself
+	wake    <-chan struct{} // while it starts: something in its folder has changed
+	news    *os.File        // of what is recorded; nil: the host does not record by itself
+	input   chan struct{}   // held by whose input is written; waiting is in order
 	work    sync.WaitGroup
 	marker  string        // in the environment of what runs in it
 	over    chan struct{} // closed when it has ended and all is recorded
@@ -43,7 +44,7 @@ const (
 	closeLimit = 5 * time.Second        // how long the recorder may take to finish
 )
 
-func (e *Engine) newTerminal(id string, h *history) *Terminal {
+func (e *Engine) newTerminal(id string, h *history) (*Terminal, error) {
 	state := h.now()
 	t := &Terminal{id: id, engine: e, history: h, record: newRecording(h, state.Sealed),
 		input: make(chan struct{}, 1), over: make(chan struct{})}
@@ -51,12 +52,17 @@ func (e *Engine) newTerminal(id string, h *history) *Terminal {
 	t.parser.onBlock = func(b Block) { e.opt.Tell(Event{ID: id, Block: &b}) }
 	t.parser.onCwd = func(dir string) { e.opt.Tell(Event{ID: id, Cwd: &dir}) }
 	t.parser.onTitle = func(title string) { e.opt.Tell(Event{ID: id, Title: &title}) }
-	wake, err := e.watcher.add(h.dir)
-	if err != nil {
-		e.opt.Log.Warn("a recording cannot be watched: output comes late", "terminal", id, "error", err)
+	if !e.host.Persistent() {
+		return t, nil
 	}
-	t.wake = wake
-	return t
+	var err error
+	if t.news, err = openNews(h.dir); err != nil {
+		return nil, err
+	}
+	if t.wake, err = e.watcher.add(h.dir); err != nil {
+		e.opt.Log.Warn("a folder cannot be watched: a start takes longer", "terminal", id, "error", err)
+	}
+	return t, nil
 }
 
 // recordingTo is where the host puts what the program prints.
@@ -80,11 +86,17 @@ func (t *Terminal) sink(p []byte) {
 }
 
 // abandon undoes newTerminal.
-func (t *Terminal) abandon() { t.engine.watcher.remove(t.history.dir) }
+func (t *Terminal) abandon() {
+	t.engine.watcher.remove(t.history.dir)
+	if t.news != nil {
+		_ = t.news.Close() // only read
+	}
+}
 
 // begin starts what goes on while the terminal runs.
 func (t *Terminal) begin() {
 	if t.engine.host.Persistent() {
+		t.engine.watcher.remove(t.history.dir)
 		t.work.Go(t.follow)
 	}
 	t.work.Go(t.keep)
@@ -125,28 +137,35 @@ func (t *Terminal) await() {
 	e.mu.Lock()
 	delete(e.terminals, t.id)
 	e.mu.Unlock()
-	e.watcher.remove(t.history.dir)
 	close(t.over)
 	e.opt.Tell(Event{ID: t.id, Exit: &exit})
 }
 
 // follow reads what the recorder writes, until the terminal has ended or the engine closes.
 func (t *Terminal) follow() {
+	stop := context.AfterFunc(t.engine.base, func() { _ = t.news.Close() }) // only read
+	defer func() {
+		if stop() {
+			_ = t.news.Close()
+		}
+	}()
 	from := t.record.end // nothing else changes it
 	t.reparse(from)
 	tail := tail{dir: t.history.dir, at: from}
 	defer tail.close()
 	buf := make([]byte, readMost)
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	var limit <-chan time.Time
-	done := t.proc.Done()
+	var limit time.Time // for the recorder, once the program has ended
 	caughtUp := false
 	var marks []mark
 	opened := int64(-1)
 	for t.engine.base.Err() == nil { // what comes later is read by the next process
-		closed := exists(filepath.Join(t.history.dir, closedName)) // before we read: then that is all
 		n, at, err := tail.read(buf)
+		if n == 0 && exists(filepath.Join(t.history.dir, closedName)) {
+			if n, at, err = tail.read(buf); n == 0 { // what came before that is all
+				t.record.finish()
+				return
+			}
+		}
 		if err != nil {
 			t.engine.opt.Log.Error("a recording cannot be read", "terminal", t.id, "error", err)
 		}
@@ -161,28 +180,25 @@ func (t *Terminal) follow() {
 				}
 			}
 			t.feed(at, buf[:n], when)
-			if n >= floodBytes && n < len(buf) {
-				t.pause(floodPause) // false: it is seen below
+			switch {
+			case n == len(buf) || tail.complete():
+				continue
+			case n >= floodBytes:
+				t.pause(floodPause) // false: it is seen above
+				continue
 			}
-			continue
 		}
 		caughtUp = true
-		if closed {
-			t.record.finish()
-			return
+		if closed(t.proc.Done()) {
+			if limit.IsZero() {
+				limit = time.Now().Add(closeLimit)
+			}
+			if time.Now().After(limit) { // the recorder died
+				t.record.finish()
+				return
+			}
 		}
-		select {
-		case <-t.wake:
-		case <-look.C:
-		case <-done:
-			done = nil
-			limit = time.After(closeLimit)
-		case <-limit: // the recorder died
-			t.record.finish()
-			return
-		case <-t.engine.base.Done():
-			return
-		}
+		await(t.news, lookEvery)
 	}
 }
 

@@ -5,7 +5,8 @@
 //	fakeagent claude|codex|gemini|tally LOG [trust]
 //
 // What is submitted to it is obeyed: "run COMMAND" asks for permission, "choose A|B"
-// offers a choice, "name" asks for a text, "quit" ends it; all else it only repeats.
+// offers a choice, "name" asks for a text, "wait" works until Esc, "quit" ends it;
+// all else it only repeats.
 // Its log has one JSON object a line; see note.
 package main
 
@@ -178,6 +179,8 @@ func (a *agent) submit() (quit bool) {
 		a.work(func() { a.ask("choice", "Which one shall it be?", strings.Split(rest, "|"), 0) })
 	case "name":
 		a.work(func() { a.ask("text", "Name of the tally", nil, 0) })
+	case "wait": // until it is interrupted
+		a.working, a.then = time.Now().Add(time.Hour), func() {}
 	default:
 		a.work(func() { a.say(a.style.bullet + "You said: " + text) })
 	}

@@ -43,6 +43,7 @@ type State struct {
 // Box is the input: whether it is shown, and the text in it.
 type Box struct {
 	Shown bool
+	Whole bool   // the row that ends it is there, too; a picture that is being drawn may lack it
 	Empty bool   // nothing but a placeholder is in it
 	Text  string // with line feeds where its rows end, which need not be where the text's lines end
 	Rows  int
@@ -146,7 +147,9 @@ func (d *Driver) box(v view) Box {
 		if d.Input.Cursor && (v.cursor.Row < i || v.cursor.Row >= end) {
 			continue
 		}
-		return d.content(v.lines[i:end])
+		box := d.content(v.lines[i:end])
+		box.Whole = end < len(v.lines) || len(d.Input.End) == 0
+		return box
 	}
 	return Box{}
 }

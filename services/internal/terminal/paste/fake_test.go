@@ -25,7 +25,7 @@ type faults struct {
 	Cuts      int  // it drops what comes after so many bytes of a paste
 	Asks      bool // a question opens when text comes in
 	Gone      bool // it has ended; its picture stays, and a shell below takes the input
-	Torn      bool // it draws the beginning of its input first, the rest later
+	Torn      int  // ms between the beginning of its input and the rest, when it draws
 }
 
 // record is one thing that the fake was told: a message, or a key that it got while a question was open.
@@ -203,10 +203,10 @@ func (f *fake) draw() {
 	}
 	rule := strings.Repeat("─", f.cols) + "\r\n"
 	b.WriteString(rule + "> ")
-	if f.Torn {
+	if f.Torn > 0 {
 		f.print(b.String())
 		b.Reset()
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(time.Duration(f.Torn) * time.Millisecond)
 	}
 	var shown strings.Builder
 	for _, p := range f.pieces {

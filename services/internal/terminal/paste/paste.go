@@ -112,6 +112,7 @@ type Options struct {
 	Take     time.Duration // how long it may take to be taken up after the last Enter; 0: 10 s
 	Settle   time.Duration // how long a key that clears the input may take to be seen; 0: 2 s
 	Still    time.Duration // how long an input must be seen empty: half a picture shows that too; 0: 50 ms
+	Half     time.Duration // how long if the end of the input is not shown; 0: 1 s
 }
 
 // Message is what to send.
@@ -126,7 +127,7 @@ type Sender struct{ Options }
 // New makes a Sender.
 func New(o Options) *Sender {
 	for at, otherwise := range map[*time.Duration]time.Duration{&o.Ready: time.Second, &o.Appear: 10 * time.Second, &o.Take: 10 * time.Second,
-		&o.Settle: 2 * time.Second, &o.Still: 50 * time.Millisecond} {
+		&o.Settle: 2 * time.Second, &o.Still: 50 * time.Millisecond, &o.Half: time.Second} {
 		if *at == 0 {
 			*at = otherwise
 		}
@@ -226,15 +227,20 @@ func (t *sending) until(ctx context.Context, most time.Duration, ok func(driver.
 	}
 }
 
-// stays is until for what half a picture could show, too: it must be so for a while.
+// stays is until for what half a picture could show, too: it must be so for a while, which may be the last of its time.
 func (t *sending) stays(ctx context.Context, most time.Duration, ok func(driver.State) bool) (driver.State, bool) {
-	ctx, cancel := t.bound(ctx, most)
+	begun, cancel := t.bound(ctx, most)
 	defer cancel()
 	for {
-		if st, found := t.until(ctx, most, ok); !found {
+		st, found := t.until(begun, most, ok)
+		if !found {
 			return st, false
 		}
-		if st, ended := t.until(ctx, t.Still, func(st driver.State) bool { return !ok(st) }); !ended {
+		still, half := t.Still, st.Prompt == nil && st.Input.Shown && !st.Input.Whole
+		if half {
+			still = t.Half
+		}
+		if st, ended := t.until(ctx, still, func(st driver.State) bool { return !ok(st) || half && st.Input.Whole }); !ended {
 			return st, true
 		}
 	}

@@ -145,7 +145,8 @@ func TestSends(t *testing.T) {
 		"swallow":   {faults{Swallow: true}, 1, 100},
 		"plain":     {faults{Plain: true}, 1, 2000},
 		"alternate": {faults{Alternate: true, Slow: 5}, 1, 2000},
-		"torn":      {faults{Torn: true}, 1, 2000},
+		"torn":      {faults{Torn: 10}, 1, 2000},
+		"halved":    {faults{Torn: 400, Alternate: true, Swallow: true}, 1, 200},
 		"all":       {faults{Alternate: true, Slow: 30, Burst: 60, Swallow: true}, 80, 200},
 	} {
 		inBubble(t, name, func(t *testing.T) {
@@ -201,7 +202,7 @@ func TestRefusals(t *testing.T) {
 		"working": {faults{Working: true}, "hello there", paste.Working, true},
 		"space":   {faults{}, " \n ", paste.Empty, true},
 		"deaf":    {faults{Deaf: true}, "hello there", paste.Swallowed, true},
-		"torn":    {faults{Deaf: true, Torn: true}, "hello there", paste.Swallowed, true},
+		"torn":    {faults{Deaf: true, Torn: 10}, "hello there", paste.Swallowed, true},
 		"dies":    {faults{Dies: 5000}, message(40_000, rand.New(rand.NewPCG(1, 1))), paste.Dead, false},
 		"asks":    {faults{Asks: true}, "hello there", paste.Interrupted, false},
 	} {
