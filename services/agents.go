@@ -183,7 +183,7 @@ func (f answersFor) Asked(rd store.Reader, event string) (string, error) {
 }
 
 // Answer implements rooms.Answers.
-func (f answersFor) Answer(ctx context.Context, a rooms.Answer) error {
+func (f answersFor) Answer(ctx context.Context, a rooms.Answer) (id string, err error) {
 	return f.room.Respond(ctx, agents.Response(a))
 }
 

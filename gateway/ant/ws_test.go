@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -557,6 +560,55 @@ func TestTypedBeforeTheEnd(t *testing.T) {
 	}
 	if got.String() != want.String() {
 		t.Errorf("typed %s", got.String())
+	}
+}
+
+// What is typed is typed in order, whichever way it goes to the terminal: it is joined, it waits, or the streams change.
+func TestTypedInOrder(t *testing.T) {
+	s := start(t)
+	c := s.dial(t, "")
+	go func() {
+		for {
+			if _, _, err := c.Read(context.Background()); err != nil {
+				return // the test is over
+			}
+		}
+	}()
+	var want strings.Builder
+	length, typed := make(chan int, 1), make(chan string)
+	go func() {
+		var got strings.Builder
+		var late <-chan time.Time
+		for most := math.MaxInt; got.Len() < most; {
+			select {
+			case most = <-length:
+				late = time.After(30 * time.Second)
+			case <-late:
+				most = 0
+			case more := <-s.people:
+				got.WriteString(strings.TrimPrefix(more, "typed "))
+			}
+		}
+		typed <- got.String()
+	}()
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 5000 {
+		switch r.IntN(20) {
+		case 0:
+			c.say(`{"type":"terminal_resize","sessionId":"terminal","cols":80,"rows":24}`)
+		case 1:
+			c.say(`{"type":"leave_session","sessionId":"terminal"}`)
+		case 2:
+			c.say(`{"type":"join_session","sessionId":"terminal","spawnPty":true}`)
+		default:
+			data := strings.Repeat(fmt.Sprintf("%d,", i), 1+r.IntN(3)*r.IntN(200))
+			want.WriteString(data)
+			c.say(`{"type":"terminal_input","sessionId":"terminal","data":"%s"}`, data)
+		}
+	}
+	length <- want.Len()
+	if got := <-typed; got != want.String() {
+		t.Errorf("of %d characters, %d were typed, or others", want.Len(), len(got))
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 // answerer is who answers, and how.
 type answerer struct {
 	by, source, message, justification string
+	once                               string // what a repetition has, too; empty: nothing is one
 	// choose reads the answer, for the prompt as it is stored.
 	choose func(*prompt) (decision, error)
 	status string // that the prompt gets; empty: answered
@@ -49,8 +50,8 @@ var (
 // pressed. When the caller hangs up what was begun goes on.
 func (r *Room) answer(ctx context.Context, id string, w answerer) (*prompt, error) {
 	p, d, err := r.claim(ctx, id, w)
-	if err != nil {
-		return nil, err
+	if err != nil || p.repeats(w) {
+		return p, err
 	}
 	type outcome struct {
 		p   *prompt
@@ -81,6 +82,9 @@ func (r *Room) claim(ctx context.Context, id string, w answerer) (p *prompt, d d
 		if p == nil {
 			return errNoPrompt
 		}
+		if p.repeats(w) {
+			return nil
+		}
 		if err := p.over(); err != nil {
 			return err
 		}
@@ -89,10 +93,15 @@ func (r *Room) claim(ctx context.Context, id string, w answerer) (p *prompt, d d
 		}
 		p.Status = promptAnswering
 		p.Claim = &claim{By: w.by, Source: w.source, Answer: d.shown, Justification: w.justification, Message: w.message,
-			At: r.opt.Now().UnixNano()}
+			Once: w.once, At: r.opt.Now().UnixNano()}
 		return prompts.Put(tx, p)
 	})
 	return p, d, err
+}
+
+// repeats says that an answer was given already, by whoever gives it again.
+func (p *prompt) repeats(w answerer) bool {
+	return p.Status == promptAnswered && w.once != "" && p.Claim.Once == w.once
 }
 
 // give presses the keys of a claimed answer, and says what became of it. An answer

@@ -75,6 +75,7 @@ type claim struct {
 	Answer        string `json:"answer"` // as it is shown
 	Justification string `json:"justification,omitempty"`
 	Message       string `json:"message,omitempty"` // id of the message that answered
+	Once          string `json:"once,omitempty"`    // what a repetition of it has, too
 	At            int64  `json:"at"`
 	Pressed       bool   `json:"pressed,omitempty"` // keys may have been pressed
 }

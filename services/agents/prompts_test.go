@@ -162,7 +162,7 @@ func TestUnknownChoices(t *testing.T) {
 		}
 	}
 	for _, choice := range []string{`{"index":5}`, `{"index":-1}`, `{"index":0.5}`, `{"index":1e300}`, `{"value":"perhaps"}`, `null`, `[]`, `7`, ``} {
-		err := h.room.Respond(t.Context(), Response{Terminal: "t", Event: item.GetEventId(), Type: "select", Choice: json.RawMessage(choice)})
+		_, err := h.room.Respond(t.Context(), Response{Terminal: "t", Event: item.GetEventId(), Type: "select", Choice: json.RawMessage(choice)})
 		if reason := reasonOf(err); reason != "UNKNOWN_CHOICE" && reason != "INVALID_FIELD" {
 			t.Errorf("%s: %v", choice, err)
 		}
@@ -179,7 +179,7 @@ func TestUnknownChoices(t *testing.T) {
 		}
 	}
 	guest := caller.With(t.Context(), caller.Caller{Kind: caller.Token, Room: "c", Scopes: []string{caller.Write, caller.Terminal}})
-	if err := h.room.Respond(guest, Response{Terminal: "t", Event: item.GetEventId(), Type: "approve"}); reasonOf(err) != "WRONG_ROOM" {
+	if _, err := h.room.Respond(guest, Response{Terminal: "t", Event: item.GetEventId(), Type: "approve"}); reasonOf(err) != "WRONG_ROOM" {
 		t.Errorf("a guest of the chat: %v", err)
 	}
 	p.untouched()
@@ -188,7 +188,8 @@ func TestUnknownChoices(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- h.room.Respond(t.Context(), Response{Terminal: "t", Event: item.GetEventId(), Type: "select", Choice: json.RawMessage(`{"value":"no"}`), By: "@ann", Reason: "why not"})
+		_, err := h.room.Respond(t.Context(), Response{Terminal: "t", Event: item.GetEventId(), Type: "select", Choice: json.RawMessage(`{"value":"no"}`), By: "@ann", Reason: "why not"})
+		done <- err
 	}()
 	p.takes(down, enter)
 	p.ready()

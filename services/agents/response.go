@@ -17,20 +17,25 @@ type Response struct {
 	By, Source, Reason             string // no Source: agent_response
 	Type                           string // approve, deny, select, text, confirm, retry or abort
 	Choice                         json.RawMessage
+	Once                           string // what a repetition of the message has, too; empty: it has no key
 }
 
-// Respond gives an answer that came as a message, once; see AnswerAttention.
-func (r *Room) Respond(ctx context.Context, m Response) error {
+// Respond gives an answer that came as a message, once; see AnswerAttention. It returns the id of the message that
+// answered, which is an earlier one when that was the same.
+func (r *Room) Respond(ctx context.Context, m Response) (id string, err error) {
 	if err := mayType(ctx); err != nil {
-		return err
+		return "", err
 	}
-	id, err := r.askedBy(ctx, m)
+	asked, err := r.askedBy(ctx, m)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = r.answer(ctx, id, answerer{by: m.By, source: orElse(m.Source, sourceMessage), message: m.Message, justification: m.Reason,
+	p, err := r.answer(ctx, asked, answerer{by: m.By, source: orElse(m.Source, sourceMessage), message: m.Message, justification: m.Reason, once: m.Once,
 		choose: func(p *prompt) (decision, error) { return p.respond(m) }})
-	return err
+	if err != nil {
+		return "", err
+	}
+	return p.Claim.Message, nil
 }
 
 // askedBy finds the prompt that a message answers.

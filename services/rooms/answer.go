@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"unicode/utf8"
 
@@ -16,8 +17,9 @@ type Answers interface {
 	// Asked is the id of the terminal that asked what a card shows, or the prompt
 	// with an id; empty: none did.
 	Asked(rd store.Reader, event string) (string, error)
-	// Answer returns once the answer was given; only the first one is.
-	Answer(ctx context.Context, a Answer) error
+	// Answer returns the id of the message that answered once the answer was given; only the first one is. A
+	// repetition of that has its outcome.
+	Answer(ctx context.Context, a Answer) (id string, err error)
 	// Dismissed is told that somebody has settled a card by hand.
 	Dismissed(ctx context.Context, card string) error
 }
@@ -28,6 +30,7 @@ type Answer struct {
 	By, Source, Reason             string
 	Type                           string
 	Choice                         json.RawMessage
+	Once                           string // what a repetition of the message has, too; empty: it has no key
 }
 
 // JoinAnswers gives the room somebody who gives answers.
@@ -119,9 +122,12 @@ func (r *Room) answerAgent(ctx context.Context, d *draft, q *antv1.PostMessageRe
 		return nil, fault.New(fault.Precondition, "NOTHING_PENDING",
 			"%s is not waiting for an answer to this event: nothing was typed", orElse(terminal.Handle, terminal.Name))
 	}
-	id := r.opt.NewID()
-	err = by.Answer(ctx, Answer{Room: room.ID, Message: id, Terminal: terminal.ID, Event: a.Event, By: d.sender, Source: a.Source,
-		Reason: a.Reason, Type: a.Type, Choice: a.Choice})
+	said := Answer{Room: room.ID, Message: r.opt.NewID(), Terminal: terminal.ID, Event: a.Event, By: d.sender, Source: a.Source,
+		Reason: a.Reason, Type: a.Type, Choice: a.Choice}
+	if d.once != nil {
+		said.Once = hex.EncodeToString(d.once.Digest) + " " + d.once.Key
+	}
+	id, err := by.Answer(ctx, said)
 	if err != nil {
 		return nil, err
 	}

@@ -26,9 +26,9 @@ func (f *fakeAnswers) Asked(_ store.Reader, event string) (string, error) {
 	return "", nil
 }
 
-func (f *fakeAnswers) Answer(_ context.Context, a rooms.Answer) error {
+func (f *fakeAnswers) Answer(_ context.Context, a rooms.Answer) (string, error) {
 	f.given = append(f.given, a)
-	return nil
+	return a.Message, nil
 }
 
 func (f *fakeAnswers) Dismissed(_ context.Context, card string) error {

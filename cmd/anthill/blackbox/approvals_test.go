@@ -307,6 +307,37 @@ func TestApprovalsAtTheSameTime(t *testing.T) {
 	}
 }
 
+// An answer whose outcome got lost on the way is sent again, with its key: it has the same outcome, and types nothing.
+func TestApprovalsAreRepeated(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := s.play(playedCLIs[0])
+	item := c.asked("run make install")
+	path := "/api/sessions/" + c.chat + "/messages"
+	answer := func(kind, key string) object {
+		return object{"msg_type": "agent_response", "content": fmt.Sprintf(`{"type":%q,"event_id":%q}`, kind, item["event_id"]), "sender_id": "@ann", "idempotency_key": key}
+	}
+	first := s.post(path, answer("approve", "one")).ok()
+	again := func() {
+		t.Helper()
+		if o := s.post(path, answer("approve", "one")).ok(); o["id"] != first["id"] {
+			t.Errorf("repeated it is message %v, and was %v", o["id"], first["id"])
+		}
+	}
+	again()
+	for _, other := range []object{answer("approve", "two"), answer("deny", "one"), answer("approve", "")} {
+		s.post(path, other).refused(http.StatusConflict, "")
+	}
+	if d, keys := c.decided(1); d.Index != 0 || !slices.Equal(keys, []string{"enter"}) {
+		t.Errorf("the agent took %v after the keys %q", d, keys)
+	}
+	c.settled()
+	s.kill()
+	s.restart()
+	again()
+	c.quiet()
+}
+
 // Done when: a choice that is not offered is refused by every door, and nothing is typed.
 func TestApprovalsOfUnknownChoices(t *testing.T) {
 	t.Parallel()
