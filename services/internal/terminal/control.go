@@ -132,12 +132,31 @@ func (c *control) do(ctx context.Context, words ...string) ([]string, error) {
 // leaves out what is behind one that fails.
 func (c *control) send(commands ...[]string) ([]*reply, error) {
 	var line []byte
-	replies := make([]*reply, len(commands))
 	for i, words := range commands {
 		if i > 0 {
 			line = append(line, " ; "...)
 		}
 		line = command(line, words...)
+	}
+	return c.post(line, len(commands))
+}
+
+// either runs one of two commands and returns the lines of its answer: yes if a
+// format about a target is true, else no. tmux does nothing else between the
+// look and the command.
+func (c *control) either(ctx context.Context, target, format string, yes, no []string) ([]string, error) {
+	line := command(nil, "if-shell", "-F", "-t", target, format, string(command(nil, yes...)), string(command(nil, no...)))
+	replies, err := c.post(line, 2) // the look is answered, too
+	if err != nil {
+		return nil, err
+	}
+	return c.answer(ctx, replies[1])
+}
+
+// post sends a line with so many commands.
+func (c *control) post(line []byte, commands int) ([]*reply, error) {
+	replies := make([]*reply, commands)
+	for i := range replies {
 		replies[i] = &reply{done: make(chan struct{})}
 		if i > 0 {
 			replies[i-1].then = replies[i]

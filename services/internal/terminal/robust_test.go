@@ -2,6 +2,7 @@ package terminal_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -342,3 +343,30 @@ func statOf(t testing.TB, pid, field int) int {
 func parentOf(t testing.TB, pid int) int { t.Helper(); return statOf(t, pid, 1) }
 
 func residentOf(t testing.TB, pid int) int { t.Helper(); return statOf(t, pid, 21) * os.Getpagesize() }
+
+// TestPasteIntoTheEnd: what is pasted while a program ends is refused, and costs no other terminal its life.
+func TestPasteIntoTheEnd(t *testing.T) {
+	both(t, func(t *testing.T, h *home) {
+		e, _ := h.open()
+		other := start(t, e, "other", sh("echo ready; read x; echo still here"))
+		until(t, other.Reader(0), "ready")
+		large := []byte(strings.Repeat("a line of a paste\n", 40<<10/18))
+		for i := range scale(20, 200) {
+			term := start(t, e, fmt.Sprint("reads", i), sh("stty raw -echo; echo ready; exec cat >/dev/null"))
+			until(t, term.Reader(0), "ready")
+			if err := syscall.Kill(term.Pid(), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			for err == nil {
+				err = term.Write(t.Context(), large)
+			}
+			if !errors.Is(err, terminal.ErrGone) {
+				t.Fatal(err)
+			}
+			ended(t, term)
+		}
+		write(t, other, "\n")
+		until(t, other.Reader(0), "still here")
+	})
+}

@@ -601,10 +601,10 @@ func (p *pane) do(ctx context.Context, words ...string) ([]string, error) {
 		return nil, err
 	}
 	lines, err := c.do(ctx, words...)
-	if err != nil && strings.Contains(err.Error(), "can't find") {
-		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+	if err != nil {
+		return nil, gone(err)
 	}
-	return lines, err
+	return lines, nil
 }
 
 // Sizes of input.
@@ -634,11 +634,40 @@ func (p *pane) Write(ctx context.Context, data []byte) error {
 		if _, err := p.do(ctx, "load-buffer", "-b", sessionPrefix+p.id, path); err != nil {
 			return err
 		}
-		if _, err := p.do(ctx, "paste-buffer", "-d", "-r", "-b", sessionPrefix+p.id, "-t", p.target); err != nil {
+		if err := p.paste(ctx, sessionPrefix+p.id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// paste types a buffer and deletes it. tmux 3.3a crashes, with every terminal in it, when it pastes into one whose
+// program has ended, so it has to look in the same moment.
+func (p *pane) paste(ctx context.Context, buffer string) error {
+	c, err := p.host.client(ctx)
+	if err != nil {
+		return err
+	}
+	said, err := c.either(ctx, p.target, "#{pane_dead}", []string{"display-message", "-p", paneGone}, []string{"paste-buffer", "-d", "-r", "-b", buffer, "-t", p.target})
+	if err != nil {
+		return gone(err)
+	}
+	if len(said) > 0 {
+		_, err = c.do(ctx, "delete-buffer", "-b", buffer)
+		return errors.Join(ErrGone, err)
+	}
+	return nil
+}
+
+// paneGone is what tmux is to say of a terminal whose program has ended.
+const paneGone = "gone"
+
+// gone tells that a terminal is not there any more, if that is what an error says.
+func gone(err error) error {
+	if strings.Contains(err.Error(), "can't find") {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return err
 }
 
 // Resize implements Process.

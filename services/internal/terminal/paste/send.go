@@ -183,6 +183,7 @@ func (t *sending) insert(ctx context.Context, text string, marked bool) Reason {
 		return ""
 	}
 	t.open = marked
+	t.pause(ctx, t.Settle) // what takes nothing has ended, mostly, which is heard of in a moment
 	switch {
 	case t.dead():
 		return Dead
