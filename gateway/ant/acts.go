@@ -53,10 +53,10 @@ func (q *acts) wakeUp() {
 	}
 }
 
-// post queues an act. It waits while too much is queued, and is false when it is too late by then.
-func (q *acts) post(a act, tooLate <-chan struct{}) bool {
+// post queues an act by offer. It waits while that says that there is no room, and is false when it is too late by then.
+func post(a act, offer func(act) (room <-chan struct{}), tooLate <-chan struct{}) bool {
 	for {
-		room := q.offer(a)
+		room := offer(a)
 		if room == nil {
 			return true
 		}

@@ -77,22 +77,7 @@ func (c *caller) hangUp() {
 	}
 }
 
-// post queues an act for the goroutine or, when that has nothing to do, for the stream that types. It waits while too
-// much is queued, and is false when the socket has ended by then.
-func (l *line) post(a act) bool {
-	for {
-		room := l.offer(a)
-		if room == nil {
-			return true
-		}
-		select {
-		case <-room:
-		case <-l.c.socket.Over():
-			return false
-		}
-	}
-}
-
+// offer queues an act for the goroutine or, when that has nothing to do, for the stream that types; see acts.offer.
 func (l *line) offer(a act) (room <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +148,7 @@ func (l *line) do(a act) {
 		if l.keys.ended() && l.failed(a.frame, l.openKeys(&antv1.AttachOpen{}, a.Type)) {
 			return
 		}
-		l.keys.acts.post(a, l.keys.over) // who listens to the stream says why it has ended
+		post(a, l.keys.acts.offer, l.keys.over) // who listens to the stream says why it has ended
 	}
 }
 
@@ -519,7 +504,7 @@ func (c *caller) terminal(f frame) {
 	switch {
 	case l == nil:
 		c.refused("too_many_rooms", f, "one socket follows at most 1000 rooms")
-	case !l.post(a) || a.done == nil:
+	case !post(a, l.offer, c.socket.Over()) || a.done == nil:
 	default:
 		select {
 		case <-a.done:
@@ -535,7 +520,7 @@ func (c *caller) hideTerminal(id string) {
 	c.mu.Unlock()
 	if l != nil {
 		l.hide()
-		l.post(act{frame: frame{Type: "leave_session", SessionID: id}})
+		post(act{frame: frame{Type: "leave_session", SessionID: id}}, l.offer, c.socket.Over())
 	}
 }
 

@@ -113,17 +113,17 @@ func (e *Engine) launch(p *process) (err error) {
 	heard := make(chan struct{})
 	e.work.Go(func() { // this is called from a goroutine that counts
 		defer close(heard)
-		_, _ = io.Copy(&p.errors, errR)
+		_, _ = io.Copy(&p.errors, errR) // it ends with the pipe, however that ends
 	})
 	e.work.Go(func() {
 		p.err = p.cmd.Wait()
-		p.signal(syscall.SIGKILL) // what it has left behind
-		late := time.AfterFunc(dieWithin, func() { _ = errR.Close() })
+		p.signal(syscall.SIGKILL)                                      // what it has left behind
+		late := time.AfterFunc(dieWithin, func() { _ = errR.Close() }) // only read, as below
 		<-heard
 		late.Stop()
 		_ = errR.Close()
 		close(p.exited)
-		// Whoever has left the group may hold the other end of the pipe.
+		// Whoever has left the group may hold the other end of the pipe; one that is closed needs no deadline.
 		_ = p.out.SetReadDeadline(time.Now().Add(leaveWithin))
 	})
 	return nil
@@ -135,7 +135,7 @@ func (p *process) signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid
 // close ends the process as the protocol has it: its input ends, then it is
 // asked, then it is killed.
 func (p *process) close() {
-	_ = p.in.Close()
+	_ = p.in.Close() // it may have been
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		select {
 		case <-p.exited:
@@ -155,7 +155,7 @@ func (p *process) kill() {
 		p.signal(syscall.SIGKILL)
 	}
 	<-p.exited
-	_, _ = p.in.Close(), p.out.Close()
+	_, _ = p.in.Close(), p.out.Close() // nobody has the other ends
 }
 
 // ended says whether the process has ended by itself, and how. It waits for a

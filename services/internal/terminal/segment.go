@@ -114,7 +114,10 @@ func (w *segmentWriter) open() error {
 		return fmt.Errorf("terminal: open a segment: %w", err)
 	}
 	// Marks are only about times: a recording without them is still whole.
-	marks, _ := os.OpenFile(marksPath(w.dir, w.end), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	marks, err := os.OpenFile(marksPath(w.dir, w.end), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		marks = nil
+	}
 	w.file, w.marks, w.start, w.marked = file, marks, w.end, time.Time{}
 	return nil
 }
@@ -125,7 +128,7 @@ func (w *segmentWriter) closeSegment() {
 	}
 	_ = w.file.Close() // every write was checked
 	if w.marks != nil {
-		_ = w.marks.Close()
+		_ = w.marks.Close() // only times are lost
 	}
 	if info, err := os.Stat(segmentPath(w.dir, w.start)); err == nil && info.Size() == 0 {
 		removeSegment(w.dir, w.start)
