@@ -64,11 +64,10 @@ type Spec struct {
 
 // Engine runs terminals. Safe for concurrent use.
 type Engine struct {
-	opt     Options
-	host    Host
-	watcher *watcher
-	base    context.Context
-	stop    context.CancelCauseFunc
+	opt  Options
+	host Host
+	base context.Context
+	stop context.CancelCauseFunc
 
 	mu        sync.Mutex
 	terminals map[string]*Terminal // that run
@@ -98,15 +97,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{opt: o, terminals: map[string]*Terminal{}, starting: map[string]bool{}}
 	e.base, e.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	if e.watcher, err = openWatcher(); err != nil {
-		return nil, err
-	}
 	if e.host, err = e.openHost(ctx); err == nil {
 		err = e.takeUp(ctx)
 	}
 	if err != nil {
 		e.stop(ErrClosed)
-		e.watcher.close()
 		return nil, err
 	}
 	return e, nil
@@ -135,9 +130,9 @@ func (e *Engine) openHost(ctx context.Context) (Host, error) {
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("terminal: tmux: %w", err)
 	}
-	ended, err := e.watcher.add(e.opt.Dir)
+	ended, err := watch(e.base, e.opt.Dir)
 	if err != nil {
-		e.opt.Log.Warn("files cannot be watched: output comes late", "error", err)
+		e.opt.Log.Warn("files cannot be watched: the end of programs is told late", "error", err)
 	}
 	return openTmux(ctx, tmuxOptions{program: program, dir: e.opt.Dir, recorder: e.opt.Recorder, keep: e.opt.Keep,
 		environ: e.opt.Environ, ended: ended, log: e.opt.Log})
@@ -461,7 +456,6 @@ func (e *Engine) Close(ctx context.Context) error {
 	if e.host.Persistent() {
 		err = errors.Join(err, e.host.Close(ctx))
 	}
-	e.watcher.close()
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -55,9 +56,9 @@ type Process interface {
 
 // Recording is where the bytes of a terminal go.
 type Recording struct {
-	Dir     string          // folder of its segments, which exists
-	Sink    func([]byte)    // takes bytes instead, when the host is the one to read them; it does not keep them
-	Changed <-chan struct{} // receives after something in Dir has changed
+	Dir  string       // folder of its segments, which exists
+	Sink func([]byte) // takes bytes instead, when the host is the one to read them; it does not keep them
+	News *os.File     // launcher.News of Dir, for a host that records by itself
 }
 
 // Program is what a host runs.

@@ -8,15 +8,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-)
 
-// newsName is a pipe in the folder of a recording. The recorder puts a byte into it for each of its writes, and when it
-// closes: whoever follows is woken by that alone, without a detour over a watch of the folder.
-const newsName = "news"
+	"anthill/services/internal/terminal/launcher"
+)
 
 // openNews opens the pipe of a recording, and makes it if it is not there.
 func openNews(dir string) (*os.File, error) {
-	path := filepath.Join(dir, newsName)
+	path := filepath.Join(dir, launcher.News)
 	if err := syscall.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("terminal: make a pipe: %w", err)
 	}
@@ -40,7 +38,7 @@ func await(news *os.File, d time.Duration) {
 type announcer int
 
 func openAnnouncer(dir string) announcer {
-	fd, err := syscall.Open(filepath.Join(dir, newsName), syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	fd, err := syscall.Open(filepath.Join(dir, launcher.News), syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return -1 // who follows looks now and then by itself
 	}

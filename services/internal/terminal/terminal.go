@@ -18,10 +18,9 @@ type Terminal struct {
 	history *history
 	record  *recording
 	proc    Process
-	writer  *segmentWriter  // of a host that does not record by itself
-	wake    <-chan struct{} // while it starts: something in its folder has changed
-	news    *os.File        // of what is recorded; nil: the host does not record by itself
-	input   chan struct{}   // held by whose input is written; waiting is in order
+	writer  *segmentWriter // of a host that does not record by itself
+	news    *os.File       // of its start and what is recorded; nil: the host does not record by itself
+	input   chan struct{}  // held by whose input is written; waiting is in order
 	work    sync.WaitGroup
 	marker  string        // in the environment of what runs in it
 	over    chan struct{} // closed when it has ended and all is recorded
@@ -59,15 +58,12 @@ func (e *Engine) newTerminal(id string, h *history) (*Terminal, error) {
 	if t.news, err = openNews(h.dir); err != nil {
 		return nil, err
 	}
-	if t.wake, err = e.watcher.add(h.dir); err != nil {
-		e.opt.Log.Warn("a folder cannot be watched: a start takes longer", "terminal", id, "error", err)
-	}
 	return t, nil
 }
 
 // recordingTo is where the host puts what the program prints.
 func (t *Terminal) recordingTo() Recording {
-	return Recording{Dir: t.history.dir, Sink: t.sink, Changed: t.wake}
+	return Recording{Dir: t.history.dir, Sink: t.sink, News: t.news}
 }
 
 // sink records what a host that cannot do it by itself has read.
@@ -87,7 +83,6 @@ func (t *Terminal) sink(p []byte) {
 
 // abandon undoes newTerminal.
 func (t *Terminal) abandon() {
-	t.engine.watcher.remove(t.history.dir)
 	if t.news != nil {
 		_ = t.news.Close() // only read
 	}
@@ -96,7 +91,6 @@ func (t *Terminal) abandon() {
 // begin starts what goes on while the terminal runs.
 func (t *Terminal) begin() {
 	if t.engine.host.Persistent() {
-		t.engine.watcher.remove(t.history.dir)
 		t.work.Go(t.follow)
 	}
 	t.work.Go(t.keep)

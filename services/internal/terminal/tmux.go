@@ -306,17 +306,8 @@ func (h *tmuxHost) started(ctx context.Context, c *control, id string, replies [
 
 // awaitClosed waits until the recorder of a start that failed has ended.
 func awaitClosed(rec Recording) {
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
-	look := time.NewTicker(birthLook)
-	defer look.Stop()
-	for !exists(filepath.Join(rec.Dir, closedName)) {
-		select {
-		case <-rec.Changed:
-		case <-look.C:
-		case <-limit.C:
-			return
-		}
+	for limit := time.Now().Add(closeLimit); !exists(filepath.Join(rec.Dir, closedName)) && time.Now().Before(limit); {
+		await(rec.News, birthLook)
 	}
 }
 
@@ -327,8 +318,6 @@ const (
 
 // awaitBirth returns the pid of the program that a launcher starts; ErrInvalid: it cannot be run.
 func awaitBirth(leader int, rec Recording) (int, error) {
-	look := time.NewTicker(birthLook)
-	defer look.Stop()
 	for limit := time.Now().Add(birthLimit); ; {
 		gone := syscall.Kill(leader, 0) == syscall.ESRCH // before we look: then that is all
 		pid, known, err := launcher.Born(rec.Dir)
@@ -342,10 +331,7 @@ func awaitBirth(leader int, rec Recording) (int, error) {
 		case time.Now().After(limit):
 			return 0, fmt.Errorf("the program did not start within %v", birthLimit)
 		}
-		select {
-		case <-rec.Changed:
-		case <-look.C:
-		}
+		await(rec.News, birthLook)
 	}
 }
 

@@ -154,10 +154,17 @@ func recorded(dir string) bool {
 }
 
 // Seen tells the launcher of dir that its mark has come out of the terminal.
-func Seen(dir string) {
-	f, err := os.OpenFile(filepath.Join(dir, seenName), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+func Seen(dir string) { tell(dir, seenName) }
+
+// News is a pipe in the folder of a recording, for whoever follows it: a byte when the program was
+// started, for each write of the recorder, and when that closes.
+const News = "news"
+
+// tell puts a byte into a pipe.
+func tell(dir, name string) {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return // it does not wait any more
+		return // nobody waits any more
 	}
 	_, _ = f.Write([]byte{1}) // a full pipe says the same
 	_ = f.Close()
@@ -175,12 +182,14 @@ func run(dir string) int {
 	}
 	if err != nil {
 		_ = put(dir, bornName, err.Error()) // whoever waits for it sees that we end
+		tell(dir, News)
 		return 126
 	}
 	go passHangUp()
 	if err := put(dir, bornName, strconv.Itoa(pid)); err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // nobody could know it; our own child
 	}
+	tell(dir, News)
 	code, sig, err := wait(pid)
 	if err != nil {
 		return 125
